@@ -1,0 +1,1 @@
+"""Onggi: a container engine, Docker-compatible outside, glass inside."""

@@ -1,0 +1,1 @@
+"""Storey 3: one file per resource of the Engine API."""

@@ -1,0 +1,1 @@
+"""Storey 3: the onggi command; imports only wire and errors."""

@@ -1,0 +1,1 @@
+"""Storey 3: one file per verb of the command line."""

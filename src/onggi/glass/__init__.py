@@ -1,0 +1,1 @@
+"""Storey 3: reads plans, traces and /proc; changes nothing."""

@@ -1,0 +1,1 @@
+"""Storey 0: control groups, v1, hybrid and v2 behind one interface."""

@@ -1,0 +1,1 @@
+"""Storey 1: bridges, endpoints, addresses and names of containers."""

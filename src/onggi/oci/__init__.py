@@ -1,0 +1,1 @@
+"""Storey 0: the OCI documents as data: runtime and image spec, digest, reference, platform."""

@@ -1,0 +1,1 @@
+"""Storey 1: from a runtime configuration to a group of processes."""

@@ -1,0 +1,1 @@
+"""Storey 1: blobs, layers, snapshots and images on disk."""

@@ -1,0 +1,63 @@
+"""The trace: what was done to the kernel, when, for how long, with which result.
+
+Whoever does a step tells an `Observer`; `explain`, `timeline` and the tests read what it kept. An observer never breaks
+what it observes: `Trace` only appends. Callers: every storey. Read next: `runtime/steps`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that was done: `started` and `lasted` in nanoseconds (CLOCK_MONOTONIC), `error` empty on success."""
+
+    who: str
+    """The process that did it: engine, launcher, keeper, init."""
+    step: str
+    """What it did, as the nearest shell command."""
+    started: int
+    lasted: int
+    error: str = ""
+
+
+class Observer(Protocol):
+    """Hears of everything that is done to the kernel."""
+
+    def saw(self, event: Event) -> None:
+        """Take note; must not raise."""
+
+
+@dataclass(slots=True)
+class Trace:
+    """An observer that keeps what it saw, in order."""
+
+    events: list[Event] = field(default_factory=list)
+
+    def saw(self, event: Event) -> None:
+        """Keep the event."""
+        self.events.append(event)
+
+
+class Nobody:
+    """An observer for those who watch nothing."""
+
+    def saw(self, event: Event) -> None:
+        """Forget the event."""
+
+
+@contextmanager
+def observed(observer: Observer, who: str, step: str) -> Iterator[None]:
+    """Time the body and tell `observer`, also when it fails."""
+    started = time.monotonic_ns()
+    try:
+        yield
+    except Exception as error:
+        observer.saw(Event(who, step, started, time.monotonic_ns() - started, str(error) or type(error).__name__))
+        raise
+    observer.saw(Event(who, step, started, time.monotonic_ns() - started))
