@@ -200,7 +200,10 @@ class Keeper:
 
     def _serve(self, descriptor: int, events: int) -> None:
         if descriptor in self.outputs:
-            self._read_output(descriptor)
+            if events & _OUT:
+                self._write_input()
+            if events & ~_OUT:
+                self._read_output(descriptor)
         elif descriptor in self.controls:
             self._read_control(self.controls[descriptor])
         elif descriptor in self.subscribers:
