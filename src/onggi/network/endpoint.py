@@ -62,14 +62,24 @@ def host_link_name(instance: str, container_id: str, number: int) -> str:
 def links(endpoints: Sequence[Endpoint]) -> list[dict[str, Any]]:
     """What the runtime carries out, one JSON-able value for each link; the first gateway is the default route's.
 
-    `kind`, `host_name`, `bridge` and `mtu` are for the keeper; `name`, `mac`, `addresses`, `routes` (fields of
-    `rtnetlink.Route`) and `sysctls` (written inside before the link goes up) for the inside.
+    `kind`, `host_name`, `bridge` and `mtu` are for the keeper; `name`, `mac`, `addresses` and `gateways` (of default
+    routes) for the inside.
     """
     made: list[dict[str, Any]] = []
     for endpoint in endpoints:
         if endpoint.driver == "bridge":
             made.append(_link(endpoint, is_first=not made))
     return made
+
+
+def sysctls(endpoints: Sequence[Endpoint]) -> dict[str, str]:
+    """The kernel parameters that go into the container's specification with its links.
+
+    Without an IPv6 address a link has no link-local one either: it would be a way round the rules, and a neighbour's
+    router advertisements would be believed (CVE-2020-13401).
+    """
+    plain = (e for e in endpoints if e.container_link and not e.address6)
+    return {f"net.ipv6.conf.{endpoint.container_link}.disable_ipv6": "1" for endpoint in plain}
 
 
 def _link(endpoint: Endpoint, *, is_first: bool) -> dict[str, Any]:
@@ -82,8 +92,5 @@ def _link(endpoint: Endpoint, *, is_first: bool) -> dict[str, Any]:
         "mac": endpoint.mac,
         "mtu": endpoint.mtu,
         "addresses": [a for a in (endpoint.address, endpoint.address6) if a],
-        "routes": [{"destination": "default", "gateway": g, "link": endpoint.container_link} for g in gateways],
-        # Without an IPv6 address no link-local one either: it would be a way round the rules, and router
-        # advertisements of a neighbour would be believed (CVE-2020-13401).
-        "sysctls": {} if endpoint.address6 else {f"net/ipv6/conf/{endpoint.container_link}/disable_ipv6": "1"},
+        "gateways": gateways,
     }
