@@ -135,7 +135,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class StreamResponse:
-    """An answer whose header goes out before its first chunk is made. `close` is called in the end, whatever happened."""
+    """An answer whose header goes out before its first chunk is made. `close` is called in the end, come what may."""
 
     chunks: AsyncGenerator[bytes, None]
     content_type: str = JSON

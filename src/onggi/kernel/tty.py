@@ -11,12 +11,13 @@ import os
 import struct
 import termios
 
+_TIOCSPTLCK = 0x40045431
 _TIOCGPTPEER = 0x5441
 
 
 def unlock(master: int) -> None:
     """TIOCSPTLCK: allow the slave to be opened."""
-    fcntl.ioctl(master, termios.TIOCSPTLCK, struct.pack("i", 0))
+    fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
 
 
 def open_peer(master: int) -> int:

@@ -188,7 +188,9 @@ def _capabilities(sets: Json | None) -> Capabilities | None:
 
 
 def _mount(mount: Json) -> Mount:
-    return Mount(mount["destination"], mount.get("type", ""), mount.get("source", ""), tuple(mount.get("options") or ()))
+    return Mount(
+        mount["destination"], mount.get("type", ""), mount.get("source", ""), tuple(mount.get("options") or ())
+    )
 
 
 def _id_maps(maps: Any) -> tuple[IdMap, ...]:

@@ -20,7 +20,7 @@ from onggi.runtime.request import Request
 from onggi.runtime.steps import Context, carry_out
 from onggi.trace import Event, Trace
 
-_SIGNALS = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+_SIGNALS: tuple[int, ...] = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 
 def run(plan: Plan, request: Request, context: Context, stdio: tuple[int, int, int] | None) -> None:
@@ -67,8 +67,8 @@ def _reset(stdio: tuple[int, int, int] | None) -> None:
         except (OSError, ValueError):  # the two that libc keeps for itself
             continue
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    for number, descriptor in enumerate(stdio or ()):
-        os.dup2(descriptor, number)
+    for place, descriptor in enumerate(stdio or ()):
+        os.dup2(descriptor, place)
 
 
 def _tell_failure(keeper: socket.socket, error: OnggiError, trace: Trace, context: Context) -> None:

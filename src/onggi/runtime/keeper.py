@@ -26,6 +26,7 @@ from onggi.errors import Invalid, OnggiError
 from onggi.kernel import process, tty
 from onggi.kernel.cgroup.layout import Layout
 from onggi.runtime import launch
+from onggi.runtime.init import rows
 from onggi.runtime.log import CHUNK, Writer
 from onggi.runtime.request import Request
 from onggi.runtime.subscriber import Subscriber, Wants
@@ -97,7 +98,7 @@ class Keeper:
         try:
             started = launch.start(self.request, self.layout, stdio, self.trace)
         except OnggiError as error:
-            _say(control, {"failed": error.to_fields(), "trace": launch.init.rows(self.trace.events)})
+            _say(control, {"failed": error.to_fields(), "trace": rows(self.trace.events)})
             return False
         finally:
             for descriptor in theirs:

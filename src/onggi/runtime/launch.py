@@ -30,7 +30,7 @@ from onggi.kernel.flags import Clone, MountAttr, Ms
 from onggi.runtime import init, sync
 from onggi.runtime.plan import Plan, build
 from onggi.runtime.request import Request, from_json
-from onggi.runtime.steps import Context, carry_out
+from onggi.runtime.steps import Context, carry_out, failed
 from onggi.trace import Event, Trace
 
 MOST_DESCRIPTORS = 64
@@ -112,9 +112,10 @@ def start(request: Request, layout: Layout, stdio: tuple[int, int, int] | None, 
         carry_out(plan.before, context)
         ours, theirs = sync.pair()
         undo.callback(ours.close)
-        pid, pidfd = _clone(plan, trace)
+        born_inside, pid, pidfd = _clone(plan, request, layout, trace)
         if pid == 0:
             ours.close()
+            context.born_inside = born_inside
             context.keeper = theirs
             init.run(plan, request, context, stdio)
         undo.callback(_end, pid, pidfd)
@@ -131,12 +132,19 @@ def start(request: Request, layout: Layout, stdio: tuple[int, int, int] | None, 
     return Started(pid, pidfd, outcome.console, trace_rows, warnings, time.time_ns())
 
 
-def _clone(plan: Plan, trace: Trace) -> tuple[int, int]:
+def _clone(plan: Plan, request: Request, layout: Layout, trace: Trace) -> tuple[bool, int, int]:
+    """clone3(2) with the plan's flags, into the v2 group where there is one: was it, the pid (0 in the child), the pidfd."""
     started = time.monotonic_ns()
-    pid, pidfd = process.clone(plan.clone.flags)
+    group = layout.clone_target(request.spec.cgroups_path) if request.spec.cgroups_path else None
+    try:
+        pid, pidfd = process.clone(plan.clone.flags, group.fileno() if group else -1)
+    except OSError as error:
+        raise failed(plan.clone, error) from error
     if pid:
         trace.saw(Event("keeper", plan.clone.describe(), started, time.monotonic_ns() - started))
-    return pid, pidfd
+    if group:
+        group.close()
+    return group is not None, pid, pidfd
 
 
 def _lead(plan: Plan, context: Context, ours: socket.socket) -> sync.Outcome:

@@ -27,7 +27,17 @@ _LINK_LIMIT = 40
 # What lxcfs and its like put over single files of /proc; anything else below it would deceive us and the container.
 _PROC_EXCEPTIONS = frozenset(
     f"/proc/{name}"
-    for name in ("cpuinfo", "diskstats", "meminfo", "stat", "swaps", "uptime", "loadavg", "slabinfo", "sys/kernel/ns_last_pid")
+    for name in (
+        "cpuinfo",
+        "diskstats",
+        "meminfo",
+        "stat",
+        "swaps",
+        "uptime",
+        "loadavg",
+        "slabinfo",
+        "sys/kernel/ns_last_pid",
+    )
 )
 
 
@@ -63,7 +73,9 @@ def _make(root: int, path: str, *, directory: bool, depth: int = 0) -> int:
         if directory:
             _mkdir(parent, name)
         else:
-            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644, dir_fd=parent))
+            os.close(
+                os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644, dir_fd=parent)
+            )
         return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     finally:
         os.close(parent)
@@ -428,5 +440,3 @@ class ReadonlyRoot:
 
     def apply(self, context: Context) -> None:
         kernel_mount.set_attributes(context.root, MountAttr.RDONLY)
-
-

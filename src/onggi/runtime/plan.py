@@ -5,8 +5,8 @@ print. Nobody's kernel is touched here: what the plan needs to know of the machi
 
     keeper   before     cgroup, limits                         (nothing of the container exists yet)
              clone      the init is born in new namespaces
-             beside     id maps ── then ──► join cgroup, veth  (while the init mounts)
-    init     inside     join namespaces, root, mounts, devices, names, masks      (after "mapped")
+                      beside     id maps ── then ──► links               (while the init mounts)
+    init     inside     cgroup, join namespaces, root, mounts, devices, names, masks      (after "mapped")
              after      network, cgroup namespace, pivot, rights, exec            (after "ready")
 
 Why this order: limits hold before the container's first instruction; the id maps come before anything that needs root
@@ -21,9 +21,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from onggi.kernel import capability
 from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import Clone, MountAttr, Ms
-from onggi.oci.runtime import Mount, Spec
+from onggi.oci.runtime import Capabilities, Mount, Spec
 from onggi.runtime import mounts, rights, surroundings
 from onggi.runtime.options import MountOptions, parse_options
 from onggi.runtime.request import Request
@@ -84,24 +85,23 @@ class Plan:
 def build(request: Request, layout: Layout) -> Plan:
     """The plan of this request on a machine with this cgroup layout."""
     spec = request.spec
-    limits = layout.writes(spec.cgroups_path, spec.resources) if spec.cgroups_path else ()
     return Plan(
-        before=tuple(_limits(spec, layout, limits)),
+        before=tuple(_limits(spec, layout)),
         clone=_namespaces(spec),
         mapping=tuple(_id_maps(spec)),
         beside=tuple(_beside(request)),
         inside=tuple(_inside(request, layout)),
         after=tuple(_after(request)),
-        warnings=tuple(layout.warnings(spec.resources)),
+        warnings=tuple(missing.text() for missing in layout.missing(spec.resources)),
     )
 
 
-def _limits(spec: Spec, layout: Layout, limits: tuple[surroundings.Write, ...]) -> Iterator[Step]:
+def _limits(spec: Spec, layout: Layout) -> Iterator[Step]:
     if not spec.cgroups_path:
         return
     directories = tuple(layout.directories(spec.cgroups_path))
     yield surroundings.CreateCgroup(spec.cgroups_path, directories, "linux.cgroupsPath: limits belong to a group")
-    for write in limits:
+    for write in layout.writes(spec.cgroups_path, spec.resources):
         yield surroundings.LimitCgroup(write, "linux.resources: in force before the first instruction")
 
 
@@ -125,8 +125,6 @@ def _id_maps(spec: Spec) -> Iterator[Step]:
 
 
 def _beside(request: Request) -> Iterator[Step]:
-    if request.spec.cgroups_path:
-        yield surroundings.JoinCgroup(request.spec.cgroups_path, "linux.cgroupsPath: the init and all its children")
     for link in request.links:
         yield surroundings.MakeVeth(
             link.host_name, link.name, link.bridge, link.mac, link.mtu, "network: a cable between bridge and container"
@@ -135,10 +133,16 @@ def _beside(request: Request) -> Iterator[Step]:
 
 def _inside(request: Request, layout: Layout) -> Iterator[Step]:
     spec = request.spec
+    if spec.cgroups_path:
+        joined = tuple(write.directory for write in layout.joins(spec.cgroups_path, born_inside=False))
+        why = "linux.cgroupsPath: in the group before anything else, with all that it will ever fork"
+        yield surroundings.JoinCgroup(spec.cgroups_path, joined, why)
     for namespace in spec.namespaces:
         if namespace.path:
             flag = _CLONE[namespace.type]
-            yield surroundings.JoinNamespace(namespace.type, namespace.path, flag, "linux.namespaces: shared on request")
+            yield surroundings.JoinNamespace(
+                namespace.type, namespace.path, flag, "linux.namespaces: shared on request"
+            )
     if _new(spec, "user"):
         yield surroundings.BecomeRoot("linux.namespaces: everything below needs root of the new user namespace")
     kind = Ms.REC | (Ms.SHARED if spec.propagation == "shared" else Ms.SLAVE)
@@ -177,15 +181,17 @@ def _cgroup_mounts(entry: Mount, options: MountOptions, request: Request, layout
     own = request.spec.cgroups_path if request.private_cgroup else "/"
     why = "mounts: the container sees its own groups only" if request.private_cgroup else "mounts: cgroupns=host"
     if layout.mode == "v2":
-        (directory,) = layout.directories(own)
-        yield mounts.MountBind(directory, entry.destination, options, why)
+        (unified,) = layout.directories(own)
+        yield mounts.MountBind(unified, entry.destination, options, why)
         return
     tree = MountOptions(
-        int(MountAttr.NOSUID | MountAttr.NODEV | MountAttr.NOEXEC), data=(("mode", "755"),), words=("nosuid", "mode=755")
+        int(MountAttr.NOSUID | MountAttr.NODEV | MountAttr.NOEXEC),
+        data=(("mode", "755"),),
+        words=("nosuid", "mode=755"),
     )
     yield mounts.MountFilesystem("tmpfs", "cgroup", entry.destination, tree, why)
-    for directory in layout.directories(own):
-        name = layout.name_of(directory)
+    for hierarchy, directory in zip(layout.mounts, layout.directories(own), strict=True):
+        name = hierarchy.directory.rpartition("/")[2]
         yield mounts.MountBind(directory, f"{entry.destination}/{name}", options, why)
     if options.attributes & MountAttr.RDONLY:
         yield mounts.ReadonlyMount(entry.destination, "mounts: no new entry beside the hierarchies")
@@ -248,7 +254,9 @@ def _rights(request: Request) -> Iterator[Step]:
     if process.rlimits:
         yield rights.SetRlimits(process.rlimits, "process.rlimits")
     yield rights.NewSession(f"_ses.{request.id}", "its own session, terminal and keyring")
-    filter_step = rights.LoadFilter(request.seccomp_flags, "linux.seccomp: system calls that a container has no need of")
+    filter_step = rights.LoadFilter(
+        request.seccomp_flags, "linux.seccomp: system calls that a container has no need of"
+    )
     if request.seccomp and not process.no_new_privileges:
         yield filter_step  # without no_new_privs it takes CAP_SYS_ADMIN, so before the capabilities go
     yield rights.ChangeDirectory(process.cwd, "process.cwd: must lie inside (CVE-2024-21626)")
@@ -256,9 +264,19 @@ def _rights(request: Request) -> Iterator[Step]:
     umask = process.umask if process.umask is not None else 0o022
     yield rights.SetUser(may_set_groups, umask, "process.user")
     if process.capabilities is not None:
-        yield rights.SetCapabilities(process.capabilities, "process.capabilities")
+        yield rights.SetCapabilities(_masks(process.capabilities), "process.capabilities")
     if process.no_new_privileges:
         yield rights.NoNewPrivileges("process.noNewPrivileges")
         if request.seccomp:
             yield filter_step
     yield rights.DieWithKeeper("no container without its keeper")
+
+
+def _masks(sets: Capabilities) -> capability.CapabilitySets:
+    return capability.CapabilitySets(
+        capability.mask(sets.bounding),
+        capability.mask(sets.effective),
+        capability.mask(sets.permitted),
+        capability.mask(sets.inheritable),
+        capability.mask(sets.ambient),
+    )

@@ -39,7 +39,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A client that attached before the start: which of the container's streams it wants, and its descriptor's place."""
+    """A client that attached before the start: which of the container's streams it wants."""
 
     stdin: bool
     stdout: bool
@@ -65,7 +65,7 @@ class Request:
     extra_groups: tuple[str, ...]
     seccomp: str
     """The file of the compiled filter; empty for none."""
-    seccomp_flags: tuple[str, ...]
+    seccomp_flags: int
     open_stdin: bool
     stdin_once: bool
     streams: tuple[Stream, ...]
@@ -87,7 +87,7 @@ def from_json(document: Mapping[str, Any]) -> Request:
         user=document.get("user"),
         extra_groups=tuple(document.get("extra_groups", ())),
         seccomp=document.get("seccomp", ""),
-        seccomp_flags=tuple(document.get("seccomp_flags", ())),
+        seccomp_flags=document.get("seccomp_flags", 0),
         open_stdin=bool(document.get("open_stdin")),
         stdin_once=bool(document.get("stdin_once")),
         streams=tuple(Stream(s["stdin"], s["stdout"], s["stderr"]) for s in document.get("streams", ())),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from onggi.errors import KernelError, StartFailed
 from onggi.kernel import capability, process, seccomp, tty
 from onggi.kernel.path import open_in_root
-from onggi.oci.runtime import Capabilities, Rlimit
+from onggi.oci.runtime import Rlimit
 from onggi.runtime.mounts import target
 from onggi.runtime.passwd import User, resolve
 from onggi.runtime.steps import Context
@@ -83,7 +83,9 @@ class SetRlimits:
     why: str
 
     def describe(self) -> str:
-        return "prlimit " + " ".join(f"--{r.type.removeprefix('RLIMIT_').lower()}={r.soft}:{r.hard}" for r in self.limits)
+        return "prlimit " + " ".join(
+            f"--{r.type.removeprefix('RLIMIT_').lower()}={r.soft}:{r.hard}" for r in self.limits
+        )
 
     def apply(self, context: Context) -> None:
         for limit in self.limits:
@@ -165,14 +167,14 @@ class ReadFilter:
 class LoadFilter:
     """Put the seccomp filter in force: seccomp(2)."""
 
-    flags: tuple[str, ...]
+    flags: int
     why: str
 
     def describe(self) -> str:
-        return "seccomp --load filter.bpf"
+        return "setpriv --seccomp-filter filter.bpf"
 
     def apply(self, context: Context) -> None:
-        seccomp.load_filter(context.filter)
+        seccomp.load_filter(context.filter, self.flags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,9 @@ class ChangeDirectory:
                 facts={"path": self.path, "reason": (error.strerror or "").lower(), "errno": error.errno},
             ) from error
         if not inside.startswith("/"):  # CVE-2024-21626: a directory of the host, reached by a leaked descriptor
-            raise StartFailed("chdir to cwd", self.path, "the directory is outside of the container", code="cwd.outside")
+            raise StartFailed(
+                "chdir to cwd", self.path, "the directory is outside of the container", code="cwd.outside"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +233,7 @@ class SetUser:
     def apply(self, context: Context) -> None:
         if context.console >= 0:
             os.fchown(context.console, context.uid, -1)
-        capability.keep_over_setuid()
+        capability.keep_over_setuid(keep=True)
         if self.may_set_groups:
             os.setgroups(context.groups)
         os.setresgid(context.gid, context.gid, context.gid)
@@ -241,19 +245,16 @@ class SetUser:
 class SetCapabilities:
     """The five capability sets: capset(2), PR_CAPBSET_DROP, PR_CAP_AMBIENT."""
 
-    sets: Capabilities
+    sets: capability.CapabilitySets
     why: str
 
     def describe(self) -> str:
-        names = ",".join(name.removeprefix("CAP_").lower() for name in self.sets.bounding)
-        return f"capsh --keep=1 --caps={names or 'none'}"
+        names = ",".join(name.removeprefix("CAP_").lower() for name in capability.names(self.sets.bounding))
+        return f"setpriv --bounding-set -all,+{names}" if names else "setpriv --bounding-set -all"
 
     def apply(self, context: Context) -> None:
-        sets = self.sets
-        inheritable, ambient = sets.inheritable, sets.ambient
-        effective = sets.effective if context.uid == 0 or ambient else ()
-        permitted = sets.permitted if context.uid == 0 or ambient else ()
-        context.warnings += capability.apply(sets.bounding, effective, permitted, inheritable, ambient)
+        for name in capability.apply(self.sets):
+            context.warnings.append(f"{name} is not given: the engine itself lacks it")
 
 
 @dataclass(frozen=True, slots=True)

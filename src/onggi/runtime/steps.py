@@ -2,8 +2,8 @@
 
 A step is a small frozen value. `describe()` is the nearest shell command, `why` the field of the specification or the
 security reason it comes from, `apply` does it. Steps decide nothing: the order and the choice are `plan`'s. The files
-`mounts`, `rights` and `surroundings` hold the steps themselves; here is what they share, and `carry_out`, the only place
-that runs them. You come from `plan`; the next door is `launch`.
+`mounts`, `rights` and `surroundings` hold the steps themselves; here is what they share, and `carry_out`, the only
+place that runs them. You come from `plan`; the next door is `launch`.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ class Context:
     layout: Layout
     child: int = 0
     """In the keeper: the init's pid on the host."""
+    born_inside: bool = False
+    """In the init: it was cloned into the v2 group."""
     root: int = -1
     """The container's root directory, O_PATH."""
     proc: int = -1

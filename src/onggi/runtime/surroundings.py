@@ -1,6 +1,7 @@
 """Steps around the process: cgroups, namespaces, id maps, links, names, kernel parameters.
 
-Those with `keeper` in their docstring run in the keeper, on the host's side; the rest in the init. You come from `steps`.
+Those with `keeper` in their docstring run in the keeper, on the host's side; the rest in the init. You come from
+`steps`.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from dataclasses import dataclass
 
 from onggi.errors import Invalid
 from onggi.kernel import process
-from onggi.kernel.cgroup.layout import Write
+from onggi.kernel.cgroup.limits import DeviceProgram, Write
 from onggi.kernel.flags import Clone
-from onggi.kernel.netlink import Netlink, Route
+from onggi.kernel.netlink import Netlink
 from onggi.kernel.path import Resolve, open_in_root
+from onggi.kernel.rtnetlink import Route
 from onggi.oci.runtime import IdMap
 from onggi.runtime.steps import Context
 
@@ -32,35 +34,41 @@ class CreateCgroup:
         return "mkdir -p " + " ".join(self.directories)
 
     def apply(self, context: Context) -> None:
-        context.layout.create(self.path)
+        context.warnings += [missing.text() for missing in context.layout.create(self.path)]
 
 
 @dataclass(frozen=True, slots=True)
 class LimitCgroup:
     """In the keeper: one value in one file of the group."""
 
-    write: Write
+    write: Write | DeviceProgram
     why: str
 
     def describe(self) -> str:
-        return f"echo '{self.write.value}' > {self.write.directory}/{self.write.file}"
+        return self.write.describe()
 
     def apply(self, context: Context) -> None:
-        context.layout.apply(self.write)
+        missing = self.write.apply()
+        if missing:
+            context.warnings.append(missing.text())
 
 
 @dataclass(frozen=True, slots=True)
 class JoinCgroup:
-    """In the keeper: put the init into the group before it runs anything of the container's."""
+    """Enter the group: in the v2 tree the init was born there (CLONE_INTO_CGROUP); the v1 hierarchies it joins itself.
+
+    A process with one thread may move that thread without the lock that a move from outside waits for.
+    """
 
     path: str
+    directories: tuple[str, ...]
     why: str
 
     def describe(self) -> str:
-        return f"echo $INIT > …{self.path}/cgroup.procs"
+        return "; ".join(f"echo $$ > {directory}/cgroup.procs" for directory in self.directories)
 
     def apply(self, context: Context) -> None:
-        context.layout.join(self.path, context.child)
+        context.layout.join(self.path, born_inside=context.born_inside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +211,7 @@ class ConfigureLink:
     def apply(self, context: Context) -> None:
         with Netlink() as netlink:
             netlink.configure(
-                self.name, self.addresses, tuple(Route(gateway=gateway, link=self.name) for gateway in self.gateways)
+                self.name, self.addresses, tuple(Route("default", gateway=gateway, link=self.name) for gateway in self.gateways)
             )
 
 

@@ -12,7 +12,8 @@
       │ ◄─ end of file: execve closed the socket; the container runs
       │ ◄─ {"failed": {…}}: a step, or the execve itself, failed; end of file follows
 
-An end of file without `executing` means that the init was killed on the way. Callers: `launch`, `init`. Read next: `init`.
+An end of file without `executing` means that the init was killed on the way. Callers: `launch`, `init`. Read next:
+`init`.
 """
 
 from __future__ import annotations
