@@ -116,5 +116,3 @@ class KeeperLink:
             if not future.done():
                 future.set_exception(Unavailable("ask", "keeper", "it is gone"))
         self._waiting.clear()
-
-
