@@ -1,0 +1,147 @@
+"""Directories of cgroup file systems: making, listing, emptying and removing them.
+
+Works on absolute paths as strings with plain os calls, since it is on the way of every start. Knows no controller but
+the two habits that a new directory depends on (v1: `cpuset` starts empty; v2: controllers are switched on from above).
+Callers: `layout`. Read next: `detect`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+from onggi.errors import KernelError
+from onggi.kernel.cgroup.limits import read, write
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.05
+
+
+def make(directory: str, top: str, *, version: int) -> bool:
+    """mkdir(2) for the directory and what is missing above it, up to `top`; False when it was there already."""
+    try:
+        os.mkdir(directory, 0o755)
+    except FileExistsError:
+        return False
+    except FileNotFoundError:
+        above = os.path.dirname(directory)
+        if len(above) < len(top):
+            raise
+        make(above, top, version=version)
+        if version == 1:
+            _prepare_v1(above)
+        return make(directory, top, version=version)
+    return True
+
+
+def _prepare_v1(above: str) -> None:
+    """A new cpuset has no processor and no memory, and no process can join it, until it is told which."""
+    for file in ("cpuset.cpus", "cpuset.mems"):
+        if os.path.exists(f"{above}/{file}") and not read(above, file):
+            write(above, file, _inherited(os.path.dirname(above), file))
+    if os.path.exists(f"{above}/cpuset.cpus"):
+        write(above, "cgroup.clone_children", "1")  # groups made below start with a copy of these two
+
+
+def _inherited(directory: str, file: str) -> str:
+    """The value of the nearest directory upwards that has one."""
+    while not (value := read(directory, file)) and os.path.exists(f"{os.path.dirname(directory)}/{file}"):
+        directory = os.path.dirname(directory)
+    return value
+
+
+def enable(directory: str, top: str) -> tuple[str, ...]:
+    """v2: switch every controller on for the children of `directory`, from `top` down; returns those that stayed off.
+
+    Each by a write of its own: one that the kernel refuses must not take the others with it.
+    """
+    below = directory[len(top) :].strip("/")
+    here = top
+    steps = [top]
+    for name in below.split("/") if below else ():
+        here = f"{here}/{name}"
+        steps.append(here)
+    off: set[str] = set()
+    for step in steps:
+        missing = set(read(step, "cgroup.controllers").split()) - set(read(step, "cgroup.subtree_control").split())
+        for controller in sorted(missing):
+            try:
+                write(step, "cgroup.subtree_control", "+" + controller)
+            except KernelError:
+                off.add(controller)  # processes in the group itself, or a controller that cannot be delegated
+    return tuple(sorted(off))
+
+
+def walk(directory: str) -> Iterator[str]:
+    """The directory and all below it, the deepest first: the order in which they can be removed."""
+    try:
+        with os.scandir(directory) as entries:
+            below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return
+    for child in below:
+        yield from walk(child)
+    yield directory
+
+
+def pids(directory: str) -> tuple[int, ...]:
+    """Every process in the directory and below, but for those that the kernel shows as 0: not in our pid namespace."""
+    found: list[int] = []
+    for step in walk(directory):
+        found += [int(line) for line in _lines(f"{step}/cgroup.procs")]
+    return tuple(dict.fromkeys(pid for pid in found if pid > 0))
+
+
+def _lines(path: str) -> list[bytes]:
+    try:
+        with open(path, "rb") as file:
+            return file.read().split()
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENODEV):  # removed while we walked
+            return []
+        raise
+
+
+def signal_all(directory: str) -> int:
+    """SIGKILL to every process in the directory and below; how many there were."""
+    there = pids(directory)
+    for pid in there:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue  # it went by itself
+    return len(there)
+
+
+def remove(directory: str, deadline: float) -> None:
+    """rmdir(2) for the directory and all below it, tried again while the kernel lets go of what was in it.
+
+    `deadline` is on time.monotonic's clock; KernelError EBUSY when it passes.
+    """
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            _rmdir(directory)
+        except OSError as error:
+            if error.errno not in (errno.EBUSY, errno.ENOTEMPTY) or time.monotonic() >= deadline:
+                inside = ", ".join(map(str, pids(directory)[:5]))
+                detail = f"processes {inside} are still in it" if inside else ""
+                raise KernelError("rmdir", directory, error.errno or 0, detail=detail) from error
+        else:
+            return
+        time.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _rmdir(directory: str) -> None:
+    try:
+        os.rmdir(directory)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        for step in walk(directory):
+            os.rmdir(step)

@@ -1,0 +1,191 @@
+"""Mounts by descriptor: the mount API of Linux 5.2 and later.
+
+A new mount is born detached (`fsmount`, `open_tree` with CLONE), gets its attributes while nobody can see it, and is then
+attached onto a descriptor (`move_mount`). No path is looked up twice, so nothing can be swapped in between
+(CVE-2021-30465, CVE-2025-31133). Callers: `runtime/steps`, `runtime/launch`. Read next: `path`, `process`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterable
+
+from onggi.errors import KernelError
+from onggi.kernel.flags import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_RECURSIVE,
+    FSMOUNT_CLOEXEC,
+    FSOPEN_CLOEXEC,
+    MNT_DETACH,
+    MOVE_MOUNT_F_EMPTY_PATH,
+    MOVE_MOUNT_T_EMPTY_PATH,
+    OPEN_TREE_CLOEXEC,
+    OPEN_TREE_CLONE,
+    MountAttr,
+    Ms,
+    names,
+)
+from onggi.kernel.syscall import bind, bind_number
+
+_c_int, _c_uint, _c_char_p = ctypes.c_int, ctypes.c_uint, ctypes.c_char_p
+
+_fsopen = bind_number("fsopen", _c_char_p, _c_uint)
+_fsconfig = bind_number("fsconfig", _c_int, _c_uint, _c_char_p, _c_char_p, _c_int)
+_fsmount = bind_number("fsmount", _c_int, _c_uint, _c_uint)
+_open_tree = bind_number("open_tree", _c_int, _c_char_p, _c_uint)
+_move_mount = bind_number("move_mount", _c_int, _c_char_p, _c_int, _c_char_p, _c_uint)
+_mount_setattr = bind_number("mount_setattr", _c_int, _c_char_p, _c_uint, ctypes.c_void_p, ctypes.c_size_t)
+_pivot_root = bind_number("pivot_root", _c_char_p, _c_char_p)
+_umount2 = bind("umount2", _c_int, _c_char_p, _c_int)
+_mount = bind("mount", _c_int, _c_char_p, _c_char_p, _c_char_p, ctypes.c_ulong, _c_char_p)
+
+_SET_FLAG, _SET_STRING, _SET_FD, _CREATE = 0, 1, 5, 6
+_STRING_LIMIT = 256
+"""fsconfig(2) copies at most this many bytes of a string value, its end included."""
+
+
+class _MountAttrs(ctypes.Structure):
+    _fields_ = (
+        ("attr_set", ctypes.c_uint64),
+        ("attr_clr", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns_fd", ctypes.c_uint64),
+    )
+
+
+def new(fstype: str, options: Iterable[tuple[str, str | None]] = (), attributes: int = 0, source: str = "") -> int:
+    """A detached mount of a new file system: fsopen(2), fsconfig(2), fsmount(2).
+
+    `options` are `(key, value)`, value None for a flag. The caller owns the descriptor. An option that the file system
+    refuses is named in the error, with what the kernel wrote to the context's log.
+    """
+    context = _fsopen(fstype.encode(), FSOPEN_CLOEXEC)
+    try:
+        step = "source"
+        try:
+            if source:
+                _fsconfig(context, _SET_STRING, b"source", source.encode(), 0)
+            for step, value in options:
+                _option(context, step, value)
+            step = "create"
+            _fsconfig(context, _CREATE, None, None, 0)
+        except KernelError as error:
+            raise KernelError("mount", fstype, error.errno or 0, detail=f"{step}: {_messages(context)}") from error
+        try:
+            return _fsmount(context, FSMOUNT_CLOEXEC, attributes)
+        except KernelError as error:
+            raise KernelError("fsmount", fstype, error.errno or 0, detail=names(MountAttr(attributes))) from error
+    finally:
+        os.close(context)
+
+
+def _option(context: int, key: str, value: str | None) -> None:
+    if value is None:
+        _fsconfig(context, _SET_FLAG, key.encode(), None, 0)
+    else:
+        _fsconfig(context, _SET_STRING, key.encode(), os.fsencode(value), 0)
+
+
+def _messages(context: int) -> str:
+    """What the kernel says in the log of a file system context, joined; empty when it says nothing."""
+    said: list[str] = []
+    os.set_blocking(context, False)
+    while True:
+        try:
+            said.append(os.read(context, 4096).decode(errors="replace").strip())
+        except OSError:  # ENODATA: the log is read to its end
+            return "; ".join(said) or "no message"
+
+
+def overlay(lowers: Iterable[str], upper: str, work: str, at: str, *, userxattr: bool = False) -> int:
+    """A detached overlay of `lowers` (the top one first) below `upper`.
+
+    With `lowerdir+` (Linux 6.5) each layer is an option of its own, so that their number has no limit. Older kernels
+    take one string of a page by mount(2), which must attach: onto `at`, then cloned and let go.
+    """
+    lowers = tuple(lowers)
+    extra: list[tuple[str, str | None]] = [("userxattr", None)] if userxattr else []
+    try:
+        layers: list[tuple[str, str | None]] = [("lowerdir+", lower) for lower in lowers]
+        return new("overlay", [*layers, ("upperdir", upper), ("workdir", work), *extra], 0, "overlay")
+    except KernelError as error:
+        if "lowerdir+:" not in str(error) and max(map(len, (*lowers, upper, work))) < _STRING_LIMIT:
+            raise
+    return _overlay_by_mount(lowers, upper, work, at, ",userxattr" if userxattr else "")
+
+
+def _overlay_by_mount(lowers: tuple[str, ...], upper: str, work: str, at: str, extra: str) -> int:
+    here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        base = os.path.commonpath(lowers) if len(lowers) > 1 else os.path.dirname(lowers[0]) or "/"
+        os.chdir(base)  # relative names: an option page holds 4,096 bytes
+        joined = ":".join(os.path.relpath(lower, base) for lower in lowers)
+        options = f"lowerdir={joined},upperdir={upper},workdir={work}{extra}"
+        if len(options) >= os.sysconf("SC_PAGE_SIZE"):
+            raise KernelError("mount", "overlay", 7, detail=f"{len(lowers)} layers do not fit one option page")
+        _mount(b"overlay", os.fsencode(at), b"overlay", 0, os.fsencode(options))
+    finally:
+        os.fchdir(here)
+        os.close(here)
+    try:
+        return clone_tree(at, recursive=False)
+    finally:
+        detach(at)
+
+
+def open_path(path: str) -> int:
+    """A descriptor of `path` as it is mounted now (O_PATH), close-on-exec."""
+    return os.open(path, os.O_PATH | os.O_CLOEXEC)
+
+
+def clone_tree(path: str, *, fd: int = AT_FDCWD, recursive: bool, follow: bool = True) -> int:
+    """A detached copy of the mount at `path`: open_tree(2) with CLONE; with path "" of what `fd` itself names."""
+    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (AT_RECURSIVE if recursive else 0)
+    flags |= 0 if path else AT_EMPTY_PATH
+    flags |= 0 if follow else 0x100
+    return _open_tree(fd, os.fsencode(path), flags)
+
+
+def attach(mount_fd: int, target_fd: int) -> None:
+    """Put a detached mount, or move an attached one, onto what `target_fd` names: move_mount(2)."""
+    _move_mount(mount_fd, b"", target_fd, b"", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH)
+
+
+def set_attributes(fd: int, on: int = 0, off: int = 0, *, propagation: int = 0, recursive: bool = False) -> None:
+    """mount_setattr(2) on the mount that `fd` names. Setting an atime attribute clears the atime field first."""
+    attributes = _MountAttrs(int(on), int(off), int(propagation), 0)
+    flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
+    try:
+        _mount_setattr(fd, b"", flags, ctypes.byref(attributes), ctypes.sizeof(attributes))
+    except KernelError as error:
+        raise KernelError(
+            "mount_setattr",
+            f"+{names(MountAttr(on))} -{names(MountAttr(off))} {names(Ms(propagation))}",
+            error.errno or 0,
+        ) from error
+
+
+def map_ids(fd: int, userns_fd: int, *, recursive: bool = False) -> None:
+    """Let a detached mount show its owners through the id map of `userns_fd` (mount_setattr(2), IDMAP)."""
+    attributes = _MountAttrs(int(MountAttr.IDMAP), 0, 0, userns_fd)
+    flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
+    _mount_setattr(fd, b"", flags, ctypes.byref(attributes), ctypes.sizeof(attributes))
+
+
+def set_propagation(path: str, kind: Ms) -> None:
+    """mount(2) with a propagation flag only: `Ms.SLAVE | Ms.REC` on `/` keeps our mounts to ourselves."""
+    _mount(None, os.fsencode(path), None, int(kind), None)
+
+
+def pivot_to_here() -> None:
+    """Make the working directory the root and let the old root go: pivot_root(2), the `.` `.` form of its man page."""
+    _pivot_root(b".", b".")
+    _umount2(b".", MNT_DETACH)
+    os.chdir("/")
+
+
+def detach(path: str) -> None:
+    """umount2(2) with MNT_DETACH."""
+    _umount2(os.fsencode(path), MNT_DETACH)

@@ -1,0 +1,304 @@
+"""seccomp: which system calls a process may make, as a program that the kernel runs before each of them.
+
+Two halves that never meet in one process: `compile_filter` turns the runtime spec's `linux.seccomp` into a BPF program
+with libseccomp (in the engine, or in `onggi-oci` before it forks; milliseconds, worth a cache by `digest`), and
+`load_filter` hands the finished program to the kernel (in the init, after its root has changed: seccomp(2) alone, no
+library, no file).
+
+libseccomp answers a call that the profile does not name with the default action. That would be EPERM also for calls
+that are younger than the profile, where a C library expects ENOSYS to fall back to an older one. So a prelude of ours,
+put before its program, answers ENOSYS for every number above the last one that the profile knows, as runc does:
+
+    load arch ─► ours? ─ no ─► libseccomp's program
+                  │ yes
+                  └► load nr ─► above the last number that we know? ─ yes ─► ENOSYS
+                                     │ no
+                                     └► libseccomp's program
+
+Callers: `engine/spec`, `runtime/init`. Read next: `bpf`. See seccomp(2), seccomp_rule_add(3).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+from onggi.errors import Invalid, KernelError, Unavailable
+from onggi.kernel.syscall import bind_number
+
+SPEC_ALLOW = 1 << 2
+"""SECCOMP_FILTER_FLAG_SPEC_ALLOW: no speculation brake, which costs much and which kernels since 5.16 leave off too."""
+
+FLAGS = {
+    "SECCOMP_FILTER_FLAG_TSYNC": 1 << 0,
+    "SECCOMP_FILTER_FLAG_LOG": 1 << 1,
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": SPEC_ALLOW,
+    "SECCOMP_FILTER_FLAG_NEW_LISTENER": 1 << 3,
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 1 << 5,
+}
+
+_ACTIONS = {
+    "SCMP_ACT_KILL": 0x00000000,
+    "SCMP_ACT_KILL_THREAD": 0x00000000,
+    "SCMP_ACT_KILL_PROCESS": 0x80000000,
+    "SCMP_ACT_TRAP": 0x00030000,
+    "SCMP_ACT_ERRNO": 0x00050000,
+    "SCMP_ACT_TRACE": 0x7FF00000,
+    "SCMP_ACT_LOG": 0x7FFC0000,
+    "SCMP_ACT_ALLOW": 0x7FFF0000,
+    "SCMP_ACT_NOTIFY": 0x7FC00000,
+}
+_WITH_NUMBER = {"SCMP_ACT_ERRNO", "SCMP_ACT_TRACE"}
+_PERMISSIVE = {"SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE"}  # no ENOSYS prelude: a tracer answers for itself
+_OPERATORS = {
+    "SCMP_CMP_NE": 1,
+    "SCMP_CMP_LT": 2,
+    "SCMP_CMP_LE": 3,
+    "SCMP_CMP_EQ": 4,
+    "SCMP_CMP_GE": 5,
+    "SCMP_CMP_GT": 6,
+    "SCMP_CMP_MASKED_EQ": 7,
+}
+_X32_BIT = 0x40000000
+_X32_TOKEN = 0x4000003E
+_AUDIT_X86_64 = 0xC000003E
+_ARCH_NAMES = {
+    "SCMP_ARCH_X86": b"x86",
+    "SCMP_ARCH_X86_64": b"x86_64",
+    "SCMP_ARCH_X32": b"x32",
+    "SCMP_ARCH_ARM": b"arm",
+    "SCMP_ARCH_AARCH64": b"aarch64",
+    "SCMP_ARCH_MIPS": b"mips",
+    "SCMP_ARCH_MIPS64": b"mips64",
+    "SCMP_ARCH_MIPS64N32": b"mips64n32",
+    "SCMP_ARCH_MIPSEL": b"mipsel",
+    "SCMP_ARCH_MIPSEL64": b"mipsel64",
+    "SCMP_ARCH_MIPSEL64N32": b"mipsel64n32",
+    "SCMP_ARCH_PPC": b"ppc",
+    "SCMP_ARCH_PPC64": b"ppc64",
+    "SCMP_ARCH_PPC64LE": b"ppc64le",
+    "SCMP_ARCH_S390": b"s390",
+    "SCMP_ARCH_S390X": b"s390x",
+    "SCMP_ARCH_PARISC": b"parisc",
+    "SCMP_ARCH_PARISC64": b"parisc64",
+    "SCMP_ARCH_RISCV64": b"riscv64",
+}
+_ATTRIBUTE_OPTIMIZE = 8
+_SET_MODE_FILTER = 1
+
+_INSTRUCTION = struct.Struct("=HBBI")  # struct sock_filter: code, jump if true, jump if false, operand
+_LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_GREATER_EQUAL, _RETURN = 0x20, 0x15, 0x25, 0x35, 0x06
+
+
+class _Argument(ctypes.Structure):
+    _fields_ = (("index", ctypes.c_uint), ("op", ctypes.c_int), ("a", ctypes.c_uint64), ("b", ctypes.c_uint64))
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
+
+
+_seccomp = bind_number("seccomp", ctypes.c_uint, ctypes.c_uint, ctypes.POINTER(_Program))
+
+
+def load_filter(bpf: bytes, flags: int = SPEC_ALLOW) -> int:
+    """seccomp(2), SECCOMP_SET_MODE_FILTER: put the calling thread under the program, for good.
+
+    Needs `no_new_privs` or CAP_SYS_ADMIN. Returns 0; with SECCOMP_FILTER_FLAG_NEW_LISTENER the listener's descriptor.
+    """
+    instructions = ctypes.create_string_buffer(bpf, len(bpf))
+    program = _Program(len(bpf) // _INSTRUCTION.size, ctypes.addressof(instructions))
+    try:
+        return _seccomp(_SET_MODE_FILTER, flags, ctypes.byref(program))
+    except KernelError as error:
+        if error.errno == errno.EINVAL and flags & SPEC_ALLOW:  # a kernel before 4.17 does not know this flag
+            return _seccomp(_SET_MODE_FILTER, flags & ~SPEC_ALLOW, ctypes.byref(program))
+        raise
+
+
+def filter_flags(profile: Mapping[str, Any]) -> int:
+    """The runtime spec's `flags` as bits; SPEC_ALLOW where it names none."""
+    bits = 0
+    for name in profile.get("flags") or ("SECCOMP_FILTER_FLAG_SPEC_ALLOW",):
+        if name not in FLAGS:
+            raise Invalid("read seccomp profile", str(name), "unknown flag", hint="known are " + ", ".join(FLAGS))
+        bits |= FLAGS[name]
+    return bits
+
+
+def digest(profile: Mapping[str, Any]) -> str:
+    """A key for caching the compiled program: equal profiles have equal digests."""
+    import hashlib  # here, since the init imports this module and must not pay for OpenSSL
+    import json
+
+    return hashlib.sha256(json.dumps(profile, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def compile_filter(profile: Mapping[str, Any]) -> bytes:
+    """The runtime spec's `linux.seccomp` as a BPF program (an array of `struct sock_filter`).
+
+    A call that this libseccomp does not know is left out, as runc does. `Invalid` for a profile that cannot be meant,
+    `Unavailable` where libseccomp is not installed.
+    """
+    library = _library()
+    default_name = profile.get("defaultAction", "")
+    default = _action(default_name, profile.get("defaultErrnoRet"))
+    if default_name == "SCMP_ACT_NOTIFY":
+        raise Invalid("read seccomp profile", "defaultAction", "SCMP_ACT_NOTIFY cannot be the default")
+    architectures = [_architecture(library, name) for name in profile.get("architectures") or ()]
+    rules = profile.get("syscalls") or ()
+    with ExitStack() as undo:
+        context = library.seccomp_init(default)
+        if not context:
+            raise Invalid("compile seccomp profile", default_name, "libseccomp refused the default action")
+        undo.callback(library.seccomp_release, context)
+        library.seccomp_attr_set(context, _ATTRIBUTE_OPTIMIZE, 2)  # a search tree; older libraries say no, harmlessly
+        for token in architectures:
+            _check(library.seccomp_arch_add(context, token), "add architecture", hex(token), accept=errno.EEXIST)
+        for rule in rules:
+            _add_rule(library, context, rule, default)
+        program = _export(library, context)
+    if default_name in _PERMISSIVE or profile.get("defaultErrnoRet") == errno.ENOSYS:
+        return program
+    native = library.seccomp_arch_native()
+    tokens = architectures if native in architectures else [native, *architectures]
+    return _prelude(library, rules, tokens) + program
+
+
+def _library() -> Any:
+    try:
+        library = ctypes.CDLL("libseccomp.so.2")
+    except OSError as error:
+        raise Unavailable(
+            "compile seccomp profile",
+            "libseccomp.so.2",
+            "the library is not installed",
+            hint="install it (Debian: libseccomp2), or run with `--security-opt seccomp=unconfined`",
+        ) from error
+    library.seccomp_init.restype = ctypes.c_void_p
+    library.seccomp_init.argtypes = (ctypes.c_uint32,)
+    library.seccomp_release.restype = None
+    library.seccomp_release.argtypes = (ctypes.c_void_p,)
+    library.seccomp_attr_set.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32)
+    library.seccomp_arch_native.restype = ctypes.c_uint32
+    library.seccomp_arch_resolve_name.restype = ctypes.c_uint32
+    library.seccomp_arch_resolve_name.argtypes = (ctypes.c_char_p,)
+    library.seccomp_arch_add.argtypes = (ctypes.c_void_p, ctypes.c_uint32)
+    library.seccomp_syscall_resolve_name.argtypes = (ctypes.c_char_p,)
+    library.seccomp_syscall_resolve_name_arch.argtypes = (ctypes.c_uint32, ctypes.c_char_p)
+    library.seccomp_rule_add_array.argtypes = (
+        ctypes.c_void_p,
+        ctypes.c_uint32,
+        ctypes.c_int,
+        ctypes.c_uint,
+        ctypes.POINTER(_Argument),
+    )
+    library.seccomp_export_bpf.argtypes = (ctypes.c_void_p, ctypes.c_int)
+    return library
+
+
+def _action(name: str, number: int | None) -> int:
+    if name not in _ACTIONS:
+        raise Invalid("read seccomp profile", name, "unknown action", hint="known are " + ", ".join(_ACTIONS))
+    if name not in _WITH_NUMBER:
+        return _ACTIONS[name]
+    return _ACTIONS[name] | (errno.EPERM if number is None else number) & 0xFFFF
+
+
+def _architecture(library: Any, name: str) -> int:
+    token: int = library.seccomp_arch_resolve_name(_ARCH_NAMES.get(name, b""))
+    if not token:
+        raise Invalid("read seccomp profile", name, "unknown architecture")
+    return token
+
+
+def _add_rule(library: Any, context: int, rule: Mapping[str, Any], default: int) -> None:
+    action = _action(rule["action"], rule.get("errnoRet"))
+    if action == default:
+        return  # libseccomp calls a rule that changes nothing an error
+    arguments = [_argument(a) for a in rule.get("args") or ()]
+    indices = [a.index for a in arguments]
+    # Conditions on different arguments must all hold; two on the same argument are alternatives (runtime spec).
+    groups = [[a] for a in arguments] if len(set(indices)) < len(indices) else [arguments]
+    for name in rule.get("names") or ():
+        number = library.seccomp_syscall_resolve_name(name.encode())
+        if number == -1:
+            continue
+        if rule["action"] == "SCMP_ACT_NOTIFY" and name == "write":
+            raise Invalid("read seccomp profile", name, "SCMP_ACT_NOTIFY cannot be used for it")
+        for group in groups:
+            array = (_Argument * len(group))(*group)
+            _check(library.seccomp_rule_add_array(context, action, number, len(group), array), "add rule for", name)
+
+
+def _argument(given: Mapping[str, Any]) -> _Argument:
+    operator = given.get("op", "")
+    if operator not in _OPERATORS:
+        raise Invalid("read seccomp profile", operator, "unknown operator", hint="known are " + ", ".join(_OPERATORS))
+    if not 0 <= given["index"] <= 5:
+        raise Invalid("read seccomp profile", f"args index {given['index']}", "a system call has arguments 0 to 5")
+    return _Argument(given["index"], _OPERATORS[operator], given["value"], given.get("valueTwo") or 0)
+
+
+def _check(result: int, verb: str, obj: str, *, accept: int = 0) -> None:
+    if result < 0 and -result != accept:
+        raise Invalid(f"compile seccomp profile: {verb}", obj, os.strerror(-result))
+
+
+def _export(library: Any, context: int) -> bytes:
+    descriptor = os.memfd_create("seccomp", os.MFD_CLOEXEC)
+    try:
+        _check(library.seccomp_export_bpf(context, descriptor), "export", "BPF program")
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _prelude(library: Any, rules: Sequence[Mapping[str, Any]], tokens: Sequence[int]) -> bytes:
+    """The instructions that answer ENOSYS above the last number known to the profile, for each architecture."""
+    names = [name.encode() for rule in rules for name in rule.get("names") or ()]
+    last: dict[int, int] = {}
+    for token in tokens:
+        numbers = [library.seccomp_syscall_resolve_name_arch(token, name) for name in names]
+        last[token] = max((n for n in numbers if n >= 0), default=-1)
+    x32 = last.pop(_X32_TOKEN, -1)
+    known = {token: number for token, number in last.items() if number >= 0}
+    lines = [_Line(_LOAD, operand=4)]  # seccomp_data.arch
+    labels: dict[str, int] = {}
+    for token, number in known.items():
+        lines += [_Line(_JUMP_EQUAL, no=f"after {token}", operand=token), _Line(_LOAD)]  # seccomp_data.nr
+        if token == _AUDIT_X86_64:  # x32 calls come under the same architecture, with one more bit set
+            lines.append(_Line(_JUMP_GREATER_EQUAL, yes="" if x32 >= 0 else "end", no="plain", operand=_X32_BIT))
+            lines += [_Line(_JUMP_GREATER, yes="enosys", no="end", operand=x32)] if x32 >= 0 else []
+            labels["plain"] = len(lines)
+        lines.append(_Line(_JUMP_GREATER, yes="enosys", no="end", operand=number))
+        labels[f"after {token}"] = len(lines)
+    lines.append(_Line(_JUMP_EQUAL, yes="end", no="end"))
+    labels["enosys"] = len(lines)
+    lines.append(_Line(_RETURN, operand=_ACTIONS["SCMP_ACT_ERRNO"] | errno.ENOSYS))
+    labels["end"] = len(lines)
+    return _assemble(lines, labels) if known else b""
+
+
+class _Line(NamedTuple):
+    """One instruction; `yes` and `no` name where to go on, empty for the next line."""
+
+    code: int
+    yes: str = ""
+    no: str = ""
+    operand: int = 0
+
+
+def _assemble(lines: Sequence[_Line], labels: Mapping[str, int]) -> bytes:
+    def distance(here: int, label: str) -> int:
+        return labels[label] - here - 1 if label else 0
+
+    return b"".join(
+        _INSTRUCTION.pack(line.code, distance(n, line.yes), distance(n, line.no), line.operand)
+        for n, line in enumerate(lines)
+    )

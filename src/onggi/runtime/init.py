@@ -1,0 +1,84 @@
+"""The init: the forked child that carries out its part of the plan and becomes the container's first process.
+
+It is a copy of the keeper in new namespaces. Before it touches the container's root it shuts imports off: from then on
+a Python or shared library of the image could be found in place of ours. It never returns. You come from `launch`; the
+steps are the plan's; the next door is `kernel/syscall`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+from onggi.errors import OnggiError
+from onggi.runtime import sync
+from onggi.runtime.plan import Plan
+from onggi.runtime.request import Request
+from onggi.runtime.steps import Context, carry_out
+from onggi.trace import Event, Trace
+
+_SIGNALS: tuple[int, ...] = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+
+
+def run(plan: Plan, request: Request, context: Context, stdio: tuple[int, int, int] | None) -> None:
+    """Carry out the plan and execute; on failure tell the keeper and exit. `stdio` None means a terminal."""
+    assert context.keeper is not None
+    keeper, trace = context.keeper, Trace()
+    context.who, context.observer = "init", trace
+    context.environment = dict(pair.partition("=")[::2] for pair in request.spec.process.env)
+    try:
+        _shut_imports()
+        _reset(stdio)
+        _carry_out(plan, context, keeper, trace)
+    except OnggiError as error:
+        _tell_failure(keeper, error, trace, context)
+    except Exception as error:  # noqa: BLE001 - the last frame of this process: whatever it is must reach the keeper
+        _tell_failure(keeper, OnggiError("start", "init", f"{type(error).__name__}: {error}"), trace, context)
+    os._exit(1)
+
+
+def _carry_out(plan: Plan, context: Context, keeper: socket.socket, trace: Trace) -> None:
+    if plan.mapping:
+        sync.wait_go(keeper, "mapped")
+    carry_out(plan.inside, context)
+    sync.wait_go(keeper, "ready")
+    carry_out(plan.after[:-1], context)
+    sync.send(keeper, {"trace": rows(trace.events), "warnings": context.warnings})
+    sync.send(keeper, {"executing": True})
+    trace.events.clear()
+    carry_out(plan.after[-1:], context)
+
+
+def _shut_imports() -> None:
+    """An import after this raises ModuleNotFoundError, whatever the container's root holds."""
+    sys.meta_path.clear()
+    sys.path_hooks.clear()
+    sys.path.clear()
+
+
+def _reset(stdio: tuple[int, int, int] | None) -> None:
+    """Signals as a new process has them; the container's streams as 0, 1 and 2."""
+    for number in _SIGNALS:
+        try:
+            signal.signal(number, signal.SIG_DFL)
+        except (OSError, ValueError):  # the two that libc keeps for itself
+            continue
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for place, descriptor in enumerate(stdio or ()):
+        os.dup2(descriptor, place)
+
+
+def _tell_failure(keeper: socket.socket, error: OnggiError, trace: Trace, context: Context) -> None:
+    message = {"failed": error.to_fields(), "trace": rows(trace.events), "warnings": context.warnings}
+    try:
+        sync.send(keeper, message)
+    except OSError:
+        os._exit(2)  # the keeper is gone; nobody is left to be told
+
+
+def rows(events: list[Event]) -> list[list[Any]]:
+    """Events as JSON rows: who, step, started, lasted, error."""
+    return [[e.who, e.step, e.started, e.lasted, e.error] for e in events]

@@ -1,0 +1,456 @@
+"""The keeper: the process beside each running container.
+
+It owns the container's stdio or terminal, its log and its exit status, and answers on a socket in the run directory, so
+that a restarted engine finds it again. It has one thread and one loop; nothing in it waits for a client, so no client can
+hold up the container. When the container ends it removes the cgroup, leaves an exit record, tells whoever listens, sends
+attached clients the rest, and goes.
+
+    control (seqpacket, JSON)   engine: {"n": 1, "op": "signal", "signal": 15}      keeper: {"n": 1, "ok": {}}
+                                ops: state, signal, resize, attach (+ descriptor)
+                                unasked: {"started": {…}} | {"failed": {…}}, later {"exited": {…}}
+
+You come from `launch`; the next doors are `subscriber` and `log`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import time
+from typing import Any, NoReturn
+
+from onggi.errors import Invalid, OnggiError
+from onggi.kernel import process, tty
+from onggi.kernel.cgroup.layout import Layout
+from onggi.runtime import launch
+from onggi.runtime.init import rows
+from onggi.runtime.log import CHUNK, Writer
+from onggi.runtime.request import Request
+from onggi.runtime.subscriber import Subscriber, Wants
+from onggi.trace import Trace
+
+SOCKET_NAME, EXIT_NAME, STATE_NAME = "keeper.sock", "exit.json", "state.json"
+_IN, _OUT, _GONE = select.POLLIN, select.POLLOUT, select.POLLHUP | select.POLLERR | select.POLLNVAL
+_DRAIN_SECONDS = 2.0
+"""How long the streams may stay open after the container has ended."""
+_STALLED_SECONDS = 60.0
+"""How long an attached client may take no byte after that."""
+
+
+def keep(memory: int, control: socket.socket, streams: list[int], layout: Layout) -> NoReturn:
+    """The keeper's life, from the launcher's fork on."""
+    process.set_name("onggi-keeper")
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    process.set_subreaper()
+    status = 1
+    try:
+        request = launch.read_request(memory)
+        os.close(memory)
+        keeper = Keeper(request, layout, control)
+        if keeper.start(streams):
+            keeper.run()
+        status = 0
+    except OnggiError as error:
+        _say(control, {"failed": error.to_fields()})
+    except Exception as error:  # noqa: BLE001 - the last frame of this process: whatever it is must reach the engine
+        _say(control, {"failed": OnggiError("keep", "container", f"{type(error).__name__}: {error}").to_fields()})
+    os._exit(status)
+
+
+def _say(control: socket.socket, message: dict[str, Any]) -> bool:
+    try:
+        control.send(json.dumps(message).encode(), socket.MSG_NOSIGNAL)
+    except OSError:
+        return False
+    return True
+
+
+class Keeper:
+    """One container's keeper; `start`, then `run`."""
+
+    def __init__(self, request: Request, layout: Layout, control: socket.socket) -> None:
+        self.request = request
+        self.layout = layout
+        self.terminal = request.spec.process.terminal
+        self.controls: dict[int, socket.socket] = {control.fileno(): control}
+        self.subscribers: dict[int, Subscriber] = {}
+        self.outputs: dict[int, int] = {}
+        """Descriptor of the container's output -> stream number."""
+        self.stdin = -1
+        self.pending_input = b""
+        self.stdin_ends = False
+        self.master = -1
+        self.poll = select.poll()
+        self.trace = Trace()
+        self._run_dir = os.open(request.run_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    # ---- start -------------------------------------------------------------------------------------------------
+
+    def start(self, streams: list[int]) -> bool:
+        """Start the container and say so on the control socket; False when it did not start."""
+        (control,) = self.controls.values()
+        self.log = self._open_log()
+        stdio, ours, theirs = (None, (), ()) if self.terminal else self._pipes()
+        try:
+            started = launch.start(self.request, self.layout, stdio, self.trace)
+        except OnggiError as error:
+            _say(control, {"failed": error.to_fields(), "trace": rows(self.trace.events)})
+            return False
+        finally:
+            for descriptor in theirs:
+                os.close(descriptor)
+        self.started = started
+        self._take_streams(started, ours)
+        self.listener = self._listen()
+        for descriptor, stream in zip(streams, self.request.streams, strict=True):
+            wants = Wants(stream.stdin, stream.stdout, stream.stderr)
+            self._subscribe(socket.socket(fileno=descriptor), wants, self.log_start)
+        self._write_record(STATE_NAME, self._state())
+        _say(control, {"started": self._state(), "trace": started.trace})
+        self.trace.events.clear()
+        started.trace = []
+        return True
+
+    def _open_log(self) -> Writer:
+        if self.request.log:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            writer = Writer(os.open(self.request.log, flags, 0o640))
+        else:  # nobody wants to keep it, but whoever is attached reads from here
+            writer = Writer(os.open(self.request.run_dir, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600))
+        self.log_start = writer.end
+        return writer
+
+    def _pipes(self) -> tuple[tuple[int, int, int], tuple[int, ...], tuple[int, ...]]:
+        """stdio for the container, our ends, and the ends to close once it has them."""
+        out_r, out_w = os.pipe2(os.O_CLOEXEC)
+        err_r, err_w = os.pipe2(os.O_CLOEXEC)
+        if self.request.open_stdin:
+            in_r, in_w = os.pipe2(os.O_CLOEXEC)
+            os.set_blocking(in_w, False)
+        else:
+            in_r, in_w = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), -1
+        if self.request.user is not None or self.request.spec.process.uid:
+            for descriptor in (out_w, err_w):  # a program that is not root may open /dev/stdout again
+                os.fchmod(descriptor, 0o622)
+        return (in_r, out_w, err_w), (in_w, out_r, err_r), (in_r, out_w, err_w)
+
+    def _take_streams(self, started: launch.Started, ours: tuple[int, ...]) -> None:
+        if self.terminal:
+            os.set_blocking(started.console, False)
+            self.stdin = self.master = started.console
+            self.outputs = {started.console: 1}
+        else:
+            self.stdin, out, err = ours
+            self.outputs = {out: 1, err: 2}
+        for descriptor in self.outputs:
+            os.set_blocking(descriptor, False)
+
+    def _listen(self) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener.bind(f"/proc/self/fd/{self._run_dir}/{SOCKET_NAME}")  # by descriptor: sun_path holds 107 bytes
+        os.chmod(SOCKET_NAME, 0o600, dir_fd=self._run_dir)
+        listener.listen(16)
+        listener.setblocking(False)
+        return listener
+
+    # ---- the loop ----------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve until the container has ended and everybody has been told."""
+        wakeup = self._wake_on_children()
+        self.poll.register(self.started.pidfd, _IN)
+        self.poll.register(self.listener, _IN)
+        self.poll.register(wakeup, _IN)
+        for descriptor in (*self.outputs, *self.controls):
+            self.poll.register(descriptor, _IN)
+        for control in self.controls.values():
+            control.setblocking(False)
+        while True:
+            self._watch_subscribers()
+            for descriptor, events in self.poll.poll():
+                if descriptor == self.started.pidfd:
+                    self._finish()
+                    return
+                if descriptor == wakeup:
+                    os.read(wakeup, 4096)
+                    self._reap_orphans()
+                else:
+                    self._serve(descriptor, events)
+
+    def _wake_on_children(self) -> int:
+        """A descriptor that becomes readable when a child ends: with the host's pid namespace orphans come to us."""
+        read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        return read
+
+    def _reap_orphans(self) -> None:
+        """Collect whoever ended, except the container's first process: its status is read by pidfd."""
+        while True:
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if found is None or found.si_pid == self.started.pid:
+                return
+            os.waitpid(found.si_pid, 0)
+
+    def _serve(self, descriptor: int, events: int) -> None:
+        if descriptor in self.outputs:
+            if events & _OUT:
+                self._write_input()
+            if events & ~_OUT:
+                self._read_output(descriptor)
+        elif descriptor in self.controls:
+            self._read_control(self.controls[descriptor])
+        elif descriptor in self.subscribers:
+            self._serve_subscriber(self.subscribers[descriptor], events)
+        elif descriptor == self.stdin:
+            self._write_input()
+        elif descriptor == self.listener.fileno():
+            connection, _ = self.listener.accept()
+            connection.setblocking(False)
+            self.controls[connection.fileno()] = connection
+            self.poll.register(connection, _IN)
+
+    def _read_output(self, descriptor: int) -> None:
+        try:
+            data = os.read(descriptor, CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:  # EIO: the last slave of the terminal is closed
+            data = b""
+        if not data:
+            if descriptor == self.master:
+                self.poll.unregister(descriptor)
+                self.outputs.pop(descriptor)
+                return
+            self.poll.unregister(descriptor)
+            self.outputs.pop(descriptor)
+            os.close(descriptor)
+            return
+        if self.request.log or self.subscribers:
+            self.log.append(self.outputs[descriptor], time.time_ns(), data)
+        self._pump()
+
+    def _pump(self) -> None:
+        for subscriber in list(self.subscribers.values()):
+            if not subscriber.blocked:
+                self._pump_one(subscriber)
+        if not self.request.log and self.log.end and not any(s.behind(self.log.end) for s in self.subscribers.values()):
+            self.log.forget()
+            for subscriber in self.subscribers.values():
+                subscriber.offset = 0
+
+    def _pump_one(self, subscriber: Subscriber) -> None:
+        try:
+            subscriber.pump(self.log.descriptor, self.log.end)
+        except OSError:  # the client is gone
+            self._drop(subscriber)
+
+    # ---- attached clients --------------------------------------------------------------------------------------
+
+    def _subscribe(self, connection: socket.socket, wants: Wants, offset: int) -> None:
+        if not self.request.log:
+            offset = min(offset, self.log.end)
+        subscriber = Subscriber(connection, wants, offset, terminal=self.terminal)
+        self.subscribers[connection.fileno()] = subscriber
+        self.poll.register(connection, 0)
+        self._pump_one(subscriber)
+
+    def _watch_subscribers(self) -> None:
+        """Ask the kernel only for what can be dealt with: input while the container takes it, room while it is behind."""
+        takes_input = self.stdin >= 0 and not self.pending_input
+        for number, subscriber in self.subscribers.items():
+            wanted = (_OUT if subscriber.behind(self.log.end) else 0) | (_IN if subscriber.reads and takes_input else 0)
+            self.poll.modify(number, wanted)
+
+    def _serve_subscriber(self, subscriber: Subscriber, events: int) -> None:
+        if events & _OUT:
+            self._pump_one(subscriber)
+        if events & _IN and subscriber.reads:
+            self._take_input(subscriber)
+        elif events & _GONE:
+            self._drop(subscriber)
+
+    def _take_input(self, subscriber: Subscriber) -> None:
+        try:
+            data = subscriber.receive()
+        except OSError:
+            self._drop(subscriber)
+            return
+        if data:
+            self.pending_input += data
+            self._write_input()
+        elif data is not None:
+            subscriber.reads = False
+            self._end_input()
+
+    def _end_input(self) -> None:
+        """A client closed its side: with StdinOnce that is the container's end of input, as for a pipe."""
+        if self.request.stdin_once and not self.terminal:
+            self.stdin_ends = True
+            self._write_input()
+
+    def _write_input(self) -> None:
+        if self.stdin < 0:
+            self.pending_input = b""
+            return
+        try:
+            while self.pending_input:
+                self.pending_input = self.pending_input[os.write(self.stdin, self.pending_input) :]
+        except BlockingIOError:
+            self._watch_stdin(on=True)
+            return
+        except OSError:  # EPIPE, EIO: the container reads no more
+            self.pending_input, self.stdin_ends = b"", not self.terminal
+        self._watch_stdin(on=False)
+        if self.stdin_ends and self.stdin >= 0:
+            os.close(self.stdin)
+            self.stdin = -1
+
+    def _watch_stdin(self, *, on: bool) -> None:
+        if self.terminal:
+            if self.master in self.outputs:
+                self.poll.modify(self.master, _IN | (_OUT if on else 0))
+        elif on:
+            self.poll.register(self.stdin, _OUT)
+        else:
+            try:
+                self.poll.unregister(self.stdin)
+            except KeyError:
+                return  # it was not being watched
+
+    def _drop(self, subscriber: Subscriber) -> None:
+        number = subscriber.connection.fileno()
+        if self.subscribers.pop(number, None) is None:
+            return
+        self.poll.unregister(number)
+        subscriber.close()
+        if subscriber.reads:
+            self._end_input()
+
+    # ---- control -----------------------------------------------------------------------------------------------
+
+    def _read_control(self, control: socket.socket) -> None:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 4)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, descriptors = b"", []
+        if not data:
+            self.poll.unregister(control)
+            del self.controls[control.fileno()]
+            control.close()
+            return
+        message = json.loads(data)
+        try:
+            answer = {"n": message["n"], "ok": self._operate(message, descriptors)}
+        except OnggiError as error:
+            answer = {"n": message["n"], "error": error.to_fields()}
+        except OSError as error:
+            failure = Invalid(str(message.get("op")), self.request.id, error.strerror or str(error))
+            answer = {"n": message["n"], "error": failure.to_fields()}
+        _say(control, answer)
+
+    def _operate(self, message: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+        match message["op"]:
+            case "state":
+                return self._state()
+            case "signal":
+                signal.pidfd_send_signal(self.started.pidfd, message["signal"])
+            case "resize":
+                if self.master >= 0:
+                    tty.set_size(self.master, message["height"], message["width"])
+            case "attach":
+                wants = Wants(message["stdin"], message["stdout"], message["stderr"], message.get("raw_frames", False))
+                offset = message.get("offset", -1)
+                connection = socket.socket(fileno=descriptors[0])
+                self._subscribe(connection, wants, offset if offset >= 0 else self.log.end)
+            case other:
+                raise Invalid("ask the keeper", str(other), "no such operation")
+        return {}
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "id": self.request.id,
+            "pid": self.started.pid,
+            "keeper": os.getpid(),
+            "started_at": self.started.at,
+            "warnings": self.started.warnings,
+        }
+
+    def _write_record(self, name: str, record: dict[str, Any]) -> None:
+        """Whole or not at all, also when we are killed half-way."""
+        new = f".{name}.new"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        descriptor = os.open(new, flags, 0o600, dir_fd=self._run_dir)
+        try:
+            os.write(descriptor, json.dumps(record).encode())
+        finally:
+            os.close(descriptor)
+        os.rename(new, name, src_dir_fd=self._run_dir, dst_dir_fd=self._run_dir)
+
+    # ---- the end -----------------------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        """The container's first process has ended: note how, clean up, tell everybody, send the rest, go."""
+        found = os.waitid(os.P_PIDFD, self.started.pidfd, os.WEXITED)
+        assert found is not None
+        code = found.si_status if found.si_code == os.CLD_EXITED else 128 + found.si_status
+        path = self.request.spec.cgroups_path
+        oom, notes = False, []
+        if path:
+            try:
+                oom = self.layout.oom_kills(path) > 0
+                self.layout.kill(path)
+            except OnggiError as error:
+                notes.append(str(error))
+        self._drain()
+        if path:
+            try:
+                self.layout.remove(path)
+            except OnggiError as error:
+                notes.append(str(error))
+        record = {"code": code, "oom": oom, "at": time.time_ns(), "pid": self.started.pid, "notes": notes}
+        record["log_lost"] = self.log.lost
+        self._write_record(EXIT_NAME, record)
+        for control in list(self.controls.values()):
+            _say(control, {"exited": record})
+        os.unlink(SOCKET_NAME, dir_fd=self._run_dir)
+        self._send_rest()
+
+    def _drain(self) -> None:
+        """Read what the container still had in its pipes; all its processes are dead, so the end is near."""
+        deadline = time.monotonic() + _DRAIN_SECONDS
+        while self.outputs and time.monotonic() < deadline:
+            poll = select.poll()
+            for descriptor in self.outputs:
+                poll.register(descriptor, _IN)
+            found = poll.poll(max(1, int((deadline - time.monotonic()) * 1000)))
+            for descriptor, _ in found:
+                self._read_output(descriptor)
+
+    def _send_rest(self) -> None:
+        """Let attached clients have the end of the output, as long as they take it."""
+        deadline = time.monotonic() + _STALLED_SECONDS
+        while time.monotonic() < deadline:
+            poll, waiting = select.poll(), 0
+            for subscriber in list(self.subscribers.values()):
+                before = subscriber.offset
+                self._pump_one(subscriber)
+                if subscriber.offset != before:
+                    deadline = time.monotonic() + _STALLED_SECONDS
+                if subscriber.connection.fileno() in self.subscribers and subscriber.behind(self.log.end):
+                    poll.register(subscriber.connection, _OUT)
+                    waiting += 1
+            if not waiting:
+                break
+            poll.poll(1000)
+        for subscriber in list(self.subscribers.values()):
+            subscriber.close()

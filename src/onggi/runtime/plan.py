@@ -1,0 +1,284 @@
+"""The plan: from a configuration to the ordered steps that make the container. Pure; the heart of Onggi.
+
+`build` decides the order and nothing else decides it. The list that runs is the list that `--dry-run` and `explain`
+print. Nobody's kernel is touched here: what the plan needs to know of the machine comes in as the cgroup layout.
+
+    keeper   before     cgroup, limits                         (nothing of the container exists yet)
+             clone      the init is born in new namespaces
+                      beside     id maps ── then ──► links               (while the init mounts)
+    init     inside     cgroup, join namespaces, root, mounts, devices, names, masks      (after "mapped")
+             after      network, cgroup namespace, pivot, rights, exec            (after "ready")
+
+Why this order: limits hold before the container's first instruction; the id maps come before anything that needs root
+inside; masks come after every mount, or a mount could uncover them; sysctls before /proc/sys becomes read-only; the
+cgroup namespace after the join, because it takes the group of that moment as its root; capabilities after the user is
+set, because to set it needs them; seccomp as late as the kernel allows. You come from `launch` or `engine/containers`
+(`--dry-run`); the steps are in `mounts`, `rights`, `surroundings`; the next door is `launch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from onggi.kernel import capability
+from onggi.kernel.cgroup.layout import Layout
+from onggi.kernel.flags import Clone, MountAttr, Ms
+from onggi.oci.runtime import Capabilities, Mount, Spec
+from onggi.runtime import mounts, rights, surroundings
+from onggi.runtime.options import MountOptions, parse_options
+from onggi.runtime.request import Request
+from onggi.runtime.steps import Step
+
+_CLONE = {
+    "user": Clone.NEWUSER,
+    "mount": Clone.NEWNS,
+    "pid": Clone.NEWPID,
+    "network": Clone.NEWNET,
+    "ipc": Clone.NEWIPC,
+    "uts": Clone.NEWUTS,
+    "time": Clone.NEWTIME,
+    "cgroup": Clone.NEWCGROUP,
+}
+# The nodes that the runtime specification promises (config-linux.md, "Default Devices").
+_DEFAULT_DEVICES = (
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+)
+_DEFAULT_LINKS = (
+    ("/dev/ptmx", "pts/ptmx"),
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps of one start, by who does them and when."""
+
+    before: tuple[Step, ...]
+    clone: surroundings.NewNamespaces
+    mapping: tuple[Step, ...]
+    beside: tuple[Step, ...]
+    inside: tuple[Step, ...]
+    after: tuple[Step, ...]
+    warnings: tuple[str, ...] = ()
+
+    def in_order(self) -> Iterator[tuple[str, Step]]:
+        """Every step with the process that does it, as a reader follows them."""
+        for who, steps in (
+            ("keeper", (*self.before, self.clone, *self.mapping)),
+            ("init", self.inside),
+            ("keeper", self.beside),
+            ("init", self.after),
+        ):
+            for step in steps:
+                yield who, step
+
+
+def build(request: Request, layout: Layout) -> Plan:
+    """The plan of this request on a machine with this cgroup layout."""
+    spec = request.spec
+    return Plan(
+        before=tuple(_limits(spec, layout)),
+        clone=_namespaces(spec),
+        mapping=tuple(_id_maps(spec)),
+        beside=tuple(_beside(request)),
+        inside=tuple(_inside(request, layout)),
+        after=tuple(_after(request)),
+        warnings=tuple(missing.text() for missing in layout.missing(spec.resources)),
+    )
+
+
+def _limits(spec: Spec, layout: Layout) -> Iterator[Step]:
+    if not spec.cgroups_path:
+        return
+    directories = tuple(layout.directories(spec.cgroups_path))
+    yield surroundings.CreateCgroup(spec.cgroups_path, directories, "linux.cgroupsPath: limits belong to a group")
+    for write in layout.writes(spec.cgroups_path, spec.resources):
+        yield surroundings.LimitCgroup(write, "linux.resources: in force before the first instruction")
+
+
+def _namespaces(spec: Spec) -> surroundings.NewNamespaces:
+    flags = Clone(0)
+    for namespace in spec.namespaces:
+        if not namespace.path and namespace.type != "cgroup":
+            flags |= _CLONE[namespace.type]
+    return surroundings.NewNamespaces(flags, "linux.namespaces: its own view of the machine")
+
+
+def _new(spec: Spec, kind: str) -> bool:
+    namespace = spec.namespace(kind)
+    return namespace is not None and not namespace.path
+
+
+def _id_maps(spec: Spec) -> Iterator[Step]:
+    if _new(spec, "user"):
+        yield surroundings.MapIds("uid_map", spec.uid_mappings, "linux.uidMappings: root inside is nobody outside")
+        yield surroundings.MapIds("gid_map", spec.gid_mappings, "linux.gidMappings: root inside is nobody outside")
+
+
+def _beside(request: Request) -> Iterator[Step]:
+    for link in request.links:
+        yield surroundings.MakeVeth(
+            link.host_name, link.name, link.bridge, link.mac, link.mtu, "network: a cable between bridge and container"
+        )
+
+
+def _inside(request: Request, layout: Layout) -> Iterator[Step]:
+    spec = request.spec
+    if spec.cgroups_path:
+        joined = tuple(write.directory for write in layout.joins(spec.cgroups_path, born_inside=False))
+        why = "linux.cgroupsPath: in the group before anything else, with all that it will ever fork"
+        yield surroundings.JoinCgroup(spec.cgroups_path, joined, why)
+    for namespace in spec.namespaces:
+        if namespace.path:
+            flag = _CLONE[namespace.type]
+            yield surroundings.JoinNamespace(
+                namespace.type, namespace.path, flag, "linux.namespaces: shared on request"
+            )
+    if _new(spec, "user"):
+        yield surroundings.BecomeRoot("linux.namespaces: everything below needs root of the new user namespace")
+    kind = Ms.REC | (Ms.SHARED if spec.propagation == "shared" else Ms.SLAVE)
+    yield mounts.Propagation(kind, "no mount made here may reach the host")
+    if request.overlay:
+        overlay = request.overlay
+        yield mounts.MountOverlay(
+            overlay.lowers, overlay.upper, overlay.work, request.rootfs, overlay.in_memory, "root: the image's layers"
+        )
+    else:
+        yield mounts.BindRoot(spec.root, "root.path: pivot_root needs a mount")
+    for entry in spec.mounts:
+        yield from _mount(entry, request, layout)
+    yield from _devices(spec)
+    if spec.process.terminal:
+        yield mounts.OpenConsole(spec.process.console_size, "process.terminal")
+    yield from _identity(request)
+    for key, value in spec.sysctl.items():
+        if not key.startswith("net."):
+            yield surroundings.SetSysctl(key, str(value), "linux.sysctl")
+
+
+def _mount(entry: Mount, request: Request, layout: Layout) -> Iterator[Step]:
+    options = parse_options(entry.options)
+    why = f"mounts: {entry.destination}"
+    if entry.type in ("cgroup", "cgroup2"):
+        yield from _cgroup_mounts(entry, options, request, layout)
+    elif entry.type == "bind" or "bind" in entry.options or "rbind" in entry.options:
+        yield mounts.MountBind(entry.source, entry.destination, options, why)
+    else:
+        yield mounts.MountFilesystem(entry.type, entry.source, entry.destination, options, why)
+
+
+def _cgroup_mounts(entry: Mount, options: MountOptions, request: Request, layout: Layout) -> Iterator[Step]:
+    """The container's own groups where it expects the hierarchies; the whole of them without a cgroup namespace."""
+    own = request.spec.cgroups_path if request.private_cgroup else "/"
+    why = "mounts: the container sees its own groups only" if request.private_cgroup else "mounts: cgroupns=host"
+    if layout.mode == "v2":
+        (unified,) = layout.directories(own)
+        yield mounts.MountBind(unified, entry.destination, options, why)
+        return
+    tree = MountOptions(
+        int(MountAttr.NOSUID | MountAttr.NODEV | MountAttr.NOEXEC),
+        data=(("mode", "755"),),
+        words=("nosuid", "mode=755"),
+    )
+    yield mounts.MountFilesystem("tmpfs", "cgroup", entry.destination, tree, why)
+    for hierarchy, directory in zip(layout.mounts, layout.directories(own), strict=True):
+        name = hierarchy.directory.rpartition("/")[2]
+        yield mounts.MountBind(directory, f"{entry.destination}/{name}", options, why)
+    if options.attributes & MountAttr.RDONLY:
+        yield mounts.ReadonlyMount(entry.destination, "mounts: no new entry beside the hierarchies")
+
+
+def _devices(spec: Spec) -> Iterator[Step]:
+    bind = _new(spec, "user")
+    why = "default device of the runtime specification"
+    for path, major, minor in _DEFAULT_DEVICES:
+        yield mounts.MakeDevice(path, "c", major, minor, 0o666, 0, 0, bind, why)
+    for device in spec.devices:
+        yield mounts.MakeDevice(
+            device.path, device.type, device.major, device.minor, device.mode, device.uid, device.gid, bind,
+            "linux.devices",
+        )  # fmt: skip
+    for path, to in _DEFAULT_LINKS:
+        yield mounts.MakeLink(path, to, "default link of the runtime specification")
+
+
+def _identity(request: Request) -> Iterator[Step]:
+    process = request.spec.process
+    if request.user is not None:
+        yield rights.FindUser(request.user, request.extra_groups, "the image's USER, read without NSS (CVE-2019-14271)")
+    else:
+        groups = (process.gid, *process.additional_gids)
+        yield rights.TakeUser(process.uid, process.gid, tuple(dict.fromkeys(groups)), "process.user")
+    yield rights.MakeDirectory(process.cwd, "process.cwd: made when the image lacks it")
+    if request.seccomp:
+        yield rights.ReadFilter(request.seccomp, "linux.seccomp: compiled once, kept")
+    if request.spec.hostname or request.spec.domainname:
+        yield surroundings.SetHostname(request.spec.hostname, request.spec.domainname, "hostname")
+    if process.oom_score_adj is not None:
+        yield rights.SetOomScore(process.oom_score_adj, "process.oomScoreAdj")
+
+
+def _after(request: Request) -> Iterator[Step]:
+    spec = request.spec
+    if _new(spec, "network"):
+        yield surroundings.LoopbackUp("linux.namespaces: 127.0.0.1 of its own")
+    for link in request.links:
+        for path, value in link.sysctls:
+            yield surroundings.SetSysctl(path.replace("/", "."), value, "network: before the link goes up")
+        yield surroundings.ConfigureLink(link.name, link.addresses, link.gateways, "network: address and default route")
+    for key, value in spec.sysctl.items():
+        if key.startswith("net."):
+            yield surroundings.SetSysctl(key, str(value), "linux.sysctl")
+    if _new(spec, "cgroup"):
+        yield surroundings.UnshareCgroup("linux.namespaces: its own group is the root it sees")
+    for path in spec.readonly_paths:
+        yield mounts.ReadonlyPath(path, "linux.readonlyPaths: the kernel's switches belong to the host")
+    for path in spec.masked_paths:
+        yield mounts.MaskPath(path, "linux.maskedPaths: tells about the host or harms it")
+    if spec.root_readonly:
+        yield mounts.ReadonlyRoot("root.readonly")
+    yield mounts.PivotRoot("from here on the host's files have no name")
+    yield from _rights(request)
+    yield rights.Execute(spec.process.args, "process.args")
+
+
+def _rights(request: Request) -> Iterator[Step]:
+    process = request.spec.process
+    if process.rlimits:
+        yield rights.SetRlimits(process.rlimits, "process.rlimits")
+    yield rights.NewSession(f"_ses.{request.id}", "its own session, terminal and keyring")
+    filter_step = rights.LoadFilter(
+        request.seccomp_flags, "linux.seccomp: system calls that a container has no need of"
+    )
+    if request.seccomp and not process.no_new_privileges:
+        yield filter_step  # without no_new_privs it takes CAP_SYS_ADMIN, so before the capabilities go
+    yield rights.ChangeDirectory(process.cwd, "process.cwd: must lie inside (CVE-2024-21626)")
+    may_set_groups = not _new(request.spec, "user") or bool(request.spec.gid_mappings)
+    umask = process.umask if process.umask is not None else 0o022
+    yield rights.SetUser(may_set_groups, umask, "process.user")
+    if process.capabilities is not None:
+        yield rights.SetCapabilities(_masks(process.capabilities), "process.capabilities")
+    if process.no_new_privileges:
+        yield rights.NoNewPrivileges("process.noNewPrivileges")
+        if request.seccomp:
+            yield filter_step
+    yield rights.DieWithKeeper("no container without its keeper")
+
+
+def _masks(sets: Capabilities) -> capability.CapabilitySets:
+    return capability.CapabilitySets(
+        capability.mask(sets.bounding),
+        capability.mask(sets.effective),
+        capability.mask(sets.permitted),
+        capability.mask(sets.inheritable),
+        capability.mask(sets.ambient),
+    )

@@ -1,0 +1,111 @@
+"""What the engine asks the launcher for: one container's configuration and what lies around it, as frozen values.
+
+The document is JSON in a memory file, so that its size has no limit; descriptors (the control socket, waiting attach
+streams) travel beside it. `config` is the OCI `config.json`; the rest is what the specification leaves to the caller.
+Callers: `engine/launcher` writes it, `launch` reads it, `plan` reads it. Read next: `plan`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from onggi.oci.runtime import Spec, parse
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """The root's layers, the top one first, and where changes go."""
+
+    lowers: tuple[str, ...]
+    upper: str
+    work: str
+    in_memory: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One network interface: a veth pair between a bridge and the container."""
+
+    host_name: str
+    name: str
+    bridge: str
+    mac: str
+    mtu: int
+    addresses: tuple[str, ...]
+    gateways: tuple[str, ...]
+    """Of the default routes, one for each family."""
+    sysctls: tuple[tuple[str, str], ...]
+    """Paths below /proc/sys, written before the link goes up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A client that attached before the start: which of the container's streams it wants."""
+
+    stdin: bool
+    stdout: bool
+    stderr: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One container to start."""
+
+    id: str
+    spec: Spec
+    run_dir: str
+    """The directory of this run: socket, exit record, trace."""
+    rootfs: str
+    """Where the root is mounted in the container's mount namespace, until it is `/`."""
+    log: str
+    """The log file; empty for none."""
+    overlay: Overlay | None
+    links: tuple[Link, ...]
+    user: str | None
+    """The image's `USER`, to be looked up inside; None when the specification's numbers count."""
+    extra_groups: tuple[str, ...]
+    seccomp: str
+    """The file of the compiled filter; empty for none."""
+    seccomp_flags: int
+    open_stdin: bool
+    stdin_once: bool
+    streams: tuple[Stream, ...]
+    private_cgroup: bool
+
+
+def from_json(document: Mapping[str, Any]) -> Request:
+    """The request of a decoded document; Invalid when its `config` is malformed."""
+    overlay = document.get("overlay")
+    return Request(
+        id=document["id"],
+        spec=parse(document["config"]),
+        run_dir=document["run_dir"],
+        rootfs=document["rootfs"],
+        log=document.get("log", ""),
+        overlay=overlay
+        and Overlay(tuple(overlay["lowers"]), overlay["upper"], overlay["work"], bool(overlay.get("in_memory"))),
+        links=tuple(_link(link) for link in document.get("links", ())),
+        user=document.get("user"),
+        extra_groups=tuple(document.get("extra_groups", ())),
+        seccomp=document.get("seccomp", ""),
+        seccomp_flags=document.get("seccomp_flags", 0),
+        open_stdin=bool(document.get("open_stdin")),
+        stdin_once=bool(document.get("stdin_once")),
+        streams=tuple(Stream(s["stdin"], s["stdout"], s["stderr"]) for s in document.get("streams", ())),
+        private_cgroup=bool(document.get("private_cgroup", True)),
+    )
+
+
+def _link(link: Mapping[str, Any]) -> Link:
+    return Link(
+        link["host_name"],
+        link["name"],
+        link["bridge"],
+        link["mac"],
+        link["mtu"],
+        tuple(link["addresses"]),
+        tuple(route["gateway"] for route in link.get("routes", ())),
+        tuple(link.get("sysctls", {}).items()),
+    )

@@ -1,0 +1,342 @@
+"""Steps that say who the process is and what it may do, and the exec that ends the plan.
+
+The order matters more than the steps: see `plan`. You come from `steps`; the process that applies these is `init`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import stat
+from dataclasses import dataclass
+
+from onggi.errors import KernelError, StartFailed
+from onggi.kernel import capability, process, seccomp, tty
+from onggi.kernel.path import open_in_root
+from onggi.oci.runtime import Rlimit
+from onggi.runtime.mounts import target
+from onggi.runtime.passwd import User, resolve
+from onggi.runtime.steps import Context
+
+_FILE_LIMIT = 4 << 20
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class FindUser:
+    """Look the user up in the image's own /etc/passwd and /etc/group."""
+
+    user: str
+    extra_groups: tuple[str, ...]
+    why: str
+
+    def describe(self) -> str:
+        return f"grep '^{self.user or 'root'}:' /etc/passwd /etc/group"
+
+    def apply(self, context: Context) -> None:
+        files = (_read(context.root, "/etc/passwd"), _read(context.root, "/etc/group"))
+        take_user(context, resolve(self.user, *files, self.extra_groups))
+
+
+@dataclass(frozen=True, slots=True)
+class TakeUser:
+    """The ids that the specification gives; the home directory from the image's /etc/passwd."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    why: str
+
+    def describe(self) -> str:
+        return f"id={self.uid}:{self.gid}"
+
+    def apply(self, context: Context) -> None:
+        home = resolve(str(self.uid), _read(context.root, "/etc/passwd"), b"").home
+        take_user(context, User(self.uid, self.gid, self.groups, home))
+
+
+def take_user(context: Context, user: User) -> None:
+    """Remember who to become; HOME is set unless the configuration sets it."""
+    context.uid, context.gid, context.groups = user.uid, user.gid, user.groups
+    context.environment.setdefault("HOME", user.home)
+
+
+def _read(root: int, path: str) -> bytes:
+    try:
+        descriptor = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK)
+    except KernelError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return b""
+        raise
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return b""  # a fifo or device with this name would block us
+        return file.read(_FILE_LIMIT)
+
+
+@dataclass(frozen=True, slots=True)
+class SetRlimits:
+    """Limits of one process: setrlimit(2)."""
+
+    limits: tuple[Rlimit, ...]
+    why: str
+
+    def describe(self) -> str:
+        return "prlimit " + " ".join(
+            f"--{r.type.removeprefix('RLIMIT_').lower()}={r.soft}:{r.hard}" for r in self.limits
+        )
+
+    def apply(self, context: Context) -> None:
+        for limit in self.limits:
+            kind = getattr(resource, limit.type)
+            soft, hard = (resource.RLIM_INFINITY if v >= 2**63 or v < 0 else v for v in (limit.soft, limit.hard))
+            try:
+                resource.setrlimit(kind, (soft, hard))
+            except (ValueError, PermissionError):  # above our own hard limit, without CAP_SYS_RESOURCE
+                own = resource.getrlimit(kind)[1]
+                resource.setrlimit(kind, (own if soft == -1 or soft > own != -1 else soft, own))
+                context.warnings.append(f"{limit.type} {hard} is above the engine's own hard limit: {own} it is")
+
+
+@dataclass(frozen=True, slots=True)
+class SetOomScore:
+    """How readily the kernel kills this process when memory runs out: /proc/self/oom_score_adj."""
+
+    score: int
+    why: str
+
+    def describe(self) -> str:
+        return f"choom -n {self.score} -p $$"
+
+    def apply(self, context: Context) -> None:
+        try:
+            _write("/proc/self/oom_score_adj", str(self.score))
+        except PermissionError:  # to lower it takes CAP_SYS_RESOURCE
+            context.warnings.append(f"oom_score_adj {self.score} needs CAP_SYS_RESOURCE, which the engine lacks")
+
+
+def _write(path: str, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """A session and keyring of its own; with a terminal, that is its controlling one."""
+
+    keyring: str
+    why: str
+
+    def describe(self) -> str:
+        return f"setsid; keyctl session {self.keyring}"
+
+    def apply(self, context: Context) -> None:
+        os.setsid()
+        if context.console >= 0:
+            tty.take_control(context.console)
+            for number in (0, 1, 2):
+                os.dup2(context.console, number)
+        try:
+            process.join_session_keyring(self.keyring)
+        except KernelError as error:
+            if error.errno not in (errno.ENOSYS, errno.EDQUOT, errno.EPERM):
+                raise
+            context.warnings.append(f"no session keyring of its own: {error.cause}")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFilter:
+    """Fetch the compiled seccomp filter while the host's files can still be seen."""
+
+    path: str
+    why: str
+
+    def describe(self) -> str:
+        return f"cat {self.path}"
+
+    def apply(self, context: Context) -> None:
+        with open(self.path, "rb") as file:
+            context.filter = file.read()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFilter:
+    """Put the seccomp filter in force: seccomp(2)."""
+
+    flags: int
+    why: str
+
+    def describe(self) -> str:
+        return "setpriv --seccomp-filter filter.bpf"
+
+    def apply(self, context: Context) -> None:
+        seccomp.load_filter(context.filter, self.flags)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeDirectory:
+    """The working directory, which must lie inside the container."""
+
+    path: str
+    why: str
+
+    def describe(self) -> str:
+        return f"cd {self.path}"
+
+    def apply(self, context: Context) -> None:
+        try:
+            os.chdir(self.path)
+            inside = os.getcwd()
+        except OSError as error:
+            raise StartFailed(
+                "chdir to cwd",
+                self.path,
+                (error.strerror or "").lower(),
+                code="workdir",
+                facts={"directory": self.path, "reason": (error.strerror or "").lower(), "errno": error.errno},
+            ) from error
+        if not inside.startswith("/"):  # CVE-2024-21626: a directory of the host, reached by a leaked descriptor
+            raise StartFailed(
+                "chdir to cwd", self.path, "the directory is outside of the container", code="workdir.outside"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDirectory:
+    """The working directory is made when the image has none."""
+
+    path: str
+    why: str
+
+    def describe(self) -> str:
+        return f"mkdir -p {self.path}"
+
+    def apply(self, context: Context) -> None:
+        os.close(target(context, self.path, directory=True))
+
+
+@dataclass(frozen=True, slots=True)
+class SetUser:
+    """Become the user: setgroups(2), setgid(2), setuid(2), keeping capabilities until the next step sets them."""
+
+    may_set_groups: bool
+    umask: int
+    why: str
+
+    def describe(self) -> str:
+        return "setpriv --reuid UID --regid GID --groups GROUPS"
+
+    def apply(self, context: Context) -> None:
+        if context.console >= 0:
+            os.fchown(context.console, context.uid, -1)
+        capability.keep_over_setuid(keep=True)
+        if self.may_set_groups:
+            os.setgroups(context.groups)
+        os.setresgid(context.gid, context.gid, context.gid)
+        os.setresuid(context.uid, context.uid, context.uid)
+        os.umask(self.umask)
+
+
+@dataclass(frozen=True, slots=True)
+class SetCapabilities:
+    """The five capability sets: capset(2), PR_CAPBSET_DROP, PR_CAP_AMBIENT."""
+
+    sets: capability.CapabilitySets
+    why: str
+
+    def describe(self) -> str:
+        names = ",".join(name.removeprefix("CAP_").lower() for name in capability.names(self.sets.bounding))
+        return f"setpriv --bounding-set -all,+{names}" if names else "setpriv --bounding-set -all"
+
+    def apply(self, context: Context) -> None:
+        for name in capability.apply(self.sets):
+            context.warnings.append(f"{name} is not given: the engine itself lacks it")
+
+
+@dataclass(frozen=True, slots=True)
+class NoNewPrivileges:
+    """No set-user-ID program raises rights from here on: PR_SET_NO_NEW_PRIVS."""
+
+    why: str
+
+    def describe(self) -> str:
+        return "setpriv --no-new-privs"
+
+    def apply(self, context: Context) -> None:
+        process.set_no_new_privileges()
+
+
+@dataclass(frozen=True, slots=True)
+class DieWithKeeper:
+    """When the keeper is killed, the container goes too: nobody would be left to keep its log and exit status."""
+
+    why: str
+
+    def describe(self) -> str:
+        return "setpriv --pdeathsig KILL"
+
+    def apply(self, context: Context) -> None:
+        process.set_death_signal(9)
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """Become the program: execve(2). What follows is the container's own."""
+
+    args: tuple[str, ...]
+    why: str
+
+    def describe(self) -> str:
+        return "exec " + " ".join(self.args)
+
+    def apply(self, context: Context) -> None:
+        path = find_program(self.args[0], context.environment.get("PATH", _DEFAULT_PATH))
+        process.close_on_exec_from(3)
+        try:
+            os.execve(path, self.args, context.environment)
+        except OSError as error:
+            code = _EXEC_CODES.get(error.errno or 0, "exec.failed")
+            raise cannot_execute(self.args[0], code, (error.strerror or "").lower(), error.errno or 0) from error
+
+
+def find_program(name: str, path: str) -> str:
+    """The file to execute, as a shell finds it; StartFailed in Docker's words when there is none."""
+    if "/" in name:
+        _check_program(name, name)
+        return name
+    for directory in path.split(":"):
+        candidate = os.path.join(directory or ".", name)
+        if os.path.isfile(candidate) and os.access(candidate, os.X_OK, effective_ids=True):
+            return candidate
+    raise cannot_execute(name, "exec.not-in-path", "executable file not found in $PATH", errno.ENOENT)
+
+
+def _check_program(name: str, path: str) -> None:
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        code = "exec.permission" if error.errno == errno.EACCES else "exec.no-such-file"
+        raise cannot_execute(name, code, f"stat {path}: {(error.strerror or '').lower()}", error.errno or 0) from error
+    if stat.S_ISDIR(mode):
+        raise cannot_execute(name, "exec.directory", "is a directory", errno.EISDIR)
+    if not os.access(path, os.X_OK, effective_ids=True):
+        raise cannot_execute(name, "exec.permission", "permission denied", errno.EACCES)
+
+
+_EXEC_CODES = {
+    errno.ENOENT: "exec.interpreter",  # the file is there: its interpreter or loader is not
+    errno.EACCES: "exec.permission",
+    errno.EPERM: "exec.permission",
+    errno.ENOEXEC: "exec.format",
+}
+
+
+def cannot_execute(name: str, code: str, reason: str, number: int) -> StartFailed:
+    """The failure that the docker CLI turns into exit code 126 or 127."""
+    return StartFailed(
+        "execute", name, reason, code=code, facts={"command": name, "reason": reason, "errno": number}
+    )

@@ -1,0 +1,98 @@
+"""Steps: what a plan is made of.
+
+A step is a small frozen value. `describe()` is the nearest shell command, `why` the field of the specification or the
+security reason it comes from, `apply` does it. Steps decide nothing: the order and the choice are `plan`'s. The files
+`mounts`, `rights` and `surroundings` hold the steps themselves; here is what they share, and `carry_out`, the only
+place that runs them. You come from `plan`; the next door is `launch`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from socket import socket
+from typing import Protocol
+
+from onggi.errors import KernelError, OnggiError, StartFailed
+from onggi.kernel.cgroup.layout import Layout
+from onggi.trace import Event, Observer
+
+
+class Step(Protocol):
+    """One thing that is done to the kernel."""
+
+    @property
+    def why(self) -> str:
+        """The specification's field, or the danger that this averts."""
+
+    def describe(self) -> str:
+        """The nearest shell command."""
+
+    def apply(self, context: Context) -> None:
+        """Do it; an `OnggiError` or `OSError` says why not."""
+
+
+@dataclass(slots=True)
+class Context:
+    """What steps of one process hand on to later ones: descriptors and what was found out on the way."""
+
+    observer: Observer
+    who: str
+    layout: Layout
+    child: int = 0
+    """In the keeper: the init's pid on the host."""
+    born_inside: bool = False
+    """In the init: it was cloned into the v2 group."""
+    root: int = -1
+    """The container's root directory, O_PATH."""
+    proc: int = -1
+    """The container's own /proc, as it came from the kernel, whatever lies at `/proc` by now."""
+    proc_device: int = -1
+    console: int = -1
+    """The slave of the container's terminal."""
+    keeper: socket | None = None
+    """In the init: the socket to the keeper."""
+    uid: int = 0
+    gid: int = 0
+    groups: tuple[int, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    filter: bytes = b""
+    """The compiled seccomp filter."""
+    warnings: list[str] = field(default_factory=list)
+
+    def path_of(self, descriptor: int) -> str:
+        """A name for a descriptor that calls which take only paths accept."""
+        return f"/proc/self/fd/{descriptor}"
+
+
+def carry_out(steps: Iterable[Step], context: Context) -> None:
+    """Apply the steps in order, telling the observer of each; the first that fails ends it as `StartFailed`."""
+    clock, saw, who = time.monotonic_ns, context.observer.saw, context.who
+    for step in steps:
+        started = clock()
+        try:
+            step.apply(context)
+        except OSError as error:
+            failure = failed(step, error)
+            saw(Event(who, step.describe(), started, clock() - started, str(failure)))
+            raise failure from error
+        except OnggiError as error:
+            saw(Event(who, step.describe(), started, clock() - started, str(error)))
+            raise
+        saw(Event(who, step.describe(), started, clock() - started))
+
+
+def failed(step: Step, error: OSError) -> StartFailed:
+    """The failure of a step as fields: which step, which call, which errno."""
+    call = error.verb if isinstance(error, KernelError) else ""
+    cause = str(error) if isinstance(error, KernelError) else f"{error.strerror or error}"
+    if error.filename:
+        cause += f" ({error.filename})"
+    return StartFailed(
+        "carry out",
+        step.describe(),
+        cause,
+        hint=getattr(error, "hint", ""),
+        facts={"step": step.describe(), "why": step.why, "call": call, "errno": error.errno or 0},
+    )

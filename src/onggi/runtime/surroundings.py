@@ -1,0 +1,269 @@
+"""Steps around the process: cgroups, namespaces, id maps, links, names, kernel parameters.
+
+Those with `keeper` in their docstring run in the keeper, on the host's side; the rest in the init. You come from
+`steps`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from onggi.errors import Invalid
+from onggi.kernel import process
+from onggi.kernel.cgroup.limits import DeviceProgram, Write
+from onggi.kernel.flags import Clone
+from onggi.kernel.netlink import Netlink
+from onggi.kernel.path import Resolve, open_in_root
+from onggi.kernel.rtnetlink import Route
+from onggi.oci.runtime import IdMap
+from onggi.runtime.steps import Context
+
+_BENEATH = Resolve.BENEATH | Resolve.NO_MAGICLINKS | Resolve.NO_SYMLINKS
+
+
+@dataclass(frozen=True, slots=True)
+class CreateCgroup:
+    """In the keeper: the container's group in every hierarchy."""
+
+    path: str
+    directories: tuple[str, ...]
+    why: str
+
+    def describe(self) -> str:
+        return "mkdir -p " + " ".join(self.directories)
+
+    def apply(self, context: Context) -> None:
+        context.warnings += [missing.text() for missing in context.layout.create(self.path)]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitCgroup:
+    """In the keeper: one value in one file of the group."""
+
+    write: Write | DeviceProgram
+    why: str
+
+    def describe(self) -> str:
+        return self.write.describe()
+
+    def apply(self, context: Context) -> None:
+        missing = self.write.apply()
+        if missing:
+            context.warnings.append(missing.text())
+
+
+@dataclass(frozen=True, slots=True)
+class JoinCgroup:
+    """Enter the group: in the v2 tree the init was born there (CLONE_INTO_CGROUP); the v1 hierarchies it joins itself.
+
+    A process with one thread may move that thread without the lock that a move from outside waits for.
+    """
+
+    path: str
+    directories: tuple[str, ...]
+    why: str
+
+    def describe(self) -> str:
+        return "; ".join(f"echo $$ > {directory}/cgroup.procs" for directory in self.directories)
+
+    def apply(self, context: Context) -> None:
+        context.layout.join(self.path, born_inside=context.born_inside)
+
+
+@dataclass(frozen=True, slots=True)
+class NewNamespaces:
+    """In the keeper: the init is born in namespaces of its own. `launch` carries it out with clone3(2)."""
+
+    flags: Clone
+    why: str
+
+    def describe(self) -> str:
+        words = {
+            Clone.NEWNS: "--mount",
+            Clone.NEWUTS: "--uts",
+            Clone.NEWIPC: "--ipc",
+            Clone.NEWNET: "--net",
+            Clone.NEWPID: "--pid --fork",
+            Clone.NEWUSER: "--user",
+            Clone.NEWTIME: "--time",
+            Clone.NEWCGROUP: "--cgroup",
+        }
+        return "unshare " + " ".join(word for flag, word in words.items() if self.flags & flag)
+
+    def apply(self, context: Context) -> None:
+        process.unshare(self.flags)
+
+
+@dataclass(frozen=True, slots=True)
+class UnshareCgroup:
+    """A cgroup namespace whose root is the group that the init has just joined."""
+
+    why: str
+
+    def describe(self) -> str:
+        return "unshare --cgroup"
+
+    def apply(self, context: Context) -> None:
+        process.unshare(Clone.NEWCGROUP)
+
+
+@dataclass(frozen=True, slots=True)
+class JoinNamespace:
+    """Enter a namespace that exists: setns(2)."""
+
+    kind: str
+    path: str
+    flag: Clone
+    why: str
+
+    def describe(self) -> str:
+        return f"nsenter --{self.kind}={self.path}"
+
+    def apply(self, context: Context) -> None:
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            process.setns(descriptor, self.flag)
+        finally:
+            os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class MapIds:
+    """In the keeper: which ids outside stand for those inside (user_namespaces(7))."""
+
+    file: str
+    maps: tuple[IdMap, ...]
+    why: str
+
+    def describe(self) -> str:
+        return f"echo '{self._text()}' > /proc/$INIT/{self.file}"
+
+    def _text(self) -> str:
+        return "\\n".join(f"{m.container_id} {m.host_id} {m.size}" for m in self.maps)
+
+    def apply(self, context: Context) -> None:
+        descriptor = os.open(f"/proc/{context.child}/{self.file}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, self._text().replace("\\n", "\n").encode())
+        finally:
+            os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class BecomeRoot:
+    """Take the ids that are root inside the new user namespace."""
+
+    why: str
+
+    def describe(self) -> str:
+        return "setpriv --reuid 0 --regid 0 --clear-groups"
+
+    def apply(self, context: Context) -> None:
+        os.setgroups(())
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class MakeVeth:
+    """In the keeper: a pair of links, one end on the bridge, the other born in the container's network namespace."""
+
+    host_name: str
+    name: str
+    bridge: str
+    mac: str
+    mtu: int
+    why: str
+
+    def describe(self) -> str:
+        return (
+            f"ip link add {self.host_name} master {self.bridge} mtu {self.mtu} type veth "
+            f"peer {self.name} netns $INIT address {self.mac}"
+        )
+
+    def apply(self, context: Context) -> None:
+        netns = os.open(f"/proc/{context.child}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with Netlink() as netlink:
+                netlink.veth(
+                    self.host_name, self.name, peer_netns_fd=netns, master=self.bridge, mac=self.mac, mtu=self.mtu
+                )
+        finally:
+            os.close(netns)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigureLink:
+    """Addresses and routes of a link inside."""
+
+    name: str
+    addresses: tuple[str, ...]
+    gateways: tuple[str, ...]
+    why: str
+
+    def describe(self) -> str:
+        parts = [f"ip addr add {address} dev {self.name}" for address in self.addresses]
+        parts += [f"ip link set {self.name} up"]
+        parts += [f"ip route add default via {gateway}" for gateway in self.gateways]
+        return "; ".join(parts)
+
+    def apply(self, context: Context) -> None:
+        with Netlink() as netlink:
+            netlink.configure(
+                self.name, self.addresses, tuple(Route("default", gateway=gateway, link=self.name) for gateway in self.gateways)
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class LoopbackUp:
+    """127.0.0.1 works in the new network namespace."""
+
+    why: str
+
+    def describe(self) -> str:
+        return "ip link set lo up"
+
+    def apply(self, context: Context) -> None:
+        with Netlink() as netlink:
+            netlink.loopback_up()
+
+
+@dataclass(frozen=True, slots=True)
+class SetHostname:
+    """The names of this UTS namespace."""
+
+    hostname: str
+    domainname: str
+    why: str
+
+    def describe(self) -> str:
+        return f"hostname {self.hostname}" + (f"; domainname {self.domainname}" if self.domainname else "")
+
+    def apply(self, context: Context) -> None:
+        if self.hostname:
+            process.set_hostname(self.hostname)
+        if self.domainname:
+            process.set_domainname(self.domainname)
+
+
+@dataclass(frozen=True, slots=True)
+class SetSysctl:
+    """A kernel parameter of one of the container's namespaces, written through its own /proc."""
+
+    key: str
+    value: str
+    why: str
+
+    def describe(self) -> str:
+        return f"sysctl -w {self.key}={self.value}"
+
+    def apply(self, context: Context) -> None:
+        if context.proc < 0:
+            raise Invalid("set", self.key, "a sysctl needs a /proc of the container's own")
+        path = "sys/" + self.key.replace(".", "/")
+        descriptor = open_in_root(context.proc, path, os.O_WRONLY, resolve=_BENEATH)
+        try:
+            os.write(descriptor, self.value.encode())
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,89 @@
+"""The protocol between keeper and init, over one pair of seqpacket sockets; each message is one JSON document.
+
+    keeper                                   init
+      │ ── clone3 ───────────────────────────► born
+      │ writes the id maps
+      │ ── {"go": "mapped"} ─────────────────► root, mounts, devices, names
+      │ joins the cgroup, makes the links
+      │ ◄──────────── {"console": true} + fd ─ (with a terminal: its master)
+      │ ── {"go": "ready"} ──────────────────► network, pivot, rights
+      │ ◄────────────────── {"trace": […]} ─── what was done, how long each took
+      │ ◄──────────────── {"executing": true} ─ the last word
+      │ ◄─ end of file: execve closed the socket; the container runs
+      │ ◄─ {"failed": {…}}: a step, or the execve itself, failed; end of file follows
+
+An end of file without `executing` means that the init was killed on the way. Callers: `launch`, `init`. Read next:
+`init`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from dataclasses import dataclass, field
+from typing import Any
+
+from onggi.errors import StartFailed, from_fields
+
+_LARGEST = 1 << 20
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """The two ends, close-on-exec; messages keep their borders."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def send(end: socket.socket, message: dict[str, Any]) -> None:
+    """One message; BrokenPipeError when the other end is gone."""
+    end.send(json.dumps(message).encode(), socket.MSG_NOSIGNAL)
+
+
+def wait_go(end: socket.socket, word: str) -> None:
+    """In the init: until the keeper says `word`; when the keeper is gone there is nothing left to live for."""
+    data = end.recv(4096)
+    if not data or json.loads(data).get("go") != word:
+        os._exit(1)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What the keeper heard from the init until the end of file."""
+
+    executing: bool = False
+    console: int = -1
+    """The terminal's master, owned by the keeper."""
+    trace: list[list[Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    failure: dict[str, Any] | None = None
+
+
+def wait_outcome(end: socket.socket) -> Outcome:
+    """In the keeper: read until the end of file."""
+    outcome = Outcome()
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(end, _LARGEST, 1)
+        if not data:
+            return outcome
+        message = json.loads(data)
+        if message.get("console"):
+            outcome.console = descriptors[0]
+        if "trace" in message:
+            outcome.trace += message["trace"]
+            outcome.warnings += message["warnings"]
+        outcome.executing = outcome.executing or bool(message.get("executing"))
+        outcome.failure = message.get("failed") or outcome.failure
+
+
+def raise_failure(outcome: Outcome) -> None:
+    """StartFailed, as the init told it, when the container did not get as far as its own first instruction."""
+    if outcome.failure:
+        raise from_fields(outcome.failure)
+    if not outcome.executing:
+        raise StartFailed(
+            "start",
+            "init",
+            "it was killed before it could execute the program",
+            hint="is the memory limit too low for a process at all?",
+            code="init.killed",
+        )
