@@ -1,0 +1,49 @@
+"""A network namespace for an engine under test: nothing of a test ever reaches the machine's own.
+
+It lives as long as its descriptor, so an engine in it can be killed and started again. Caller: `conftest`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+
+
+class NetworkNamespace:
+    """A fresh namespace with its loopback up."""
+
+    def __init__(self) -> None:
+        holder = subprocess.Popen(["unshare", "--net", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        holder.stdin.write(b"\n")
+        holder.stdin.flush()
+        holder.stdout.read(1)  # `cat` has answered, so `unshare` has done its part
+        self.descriptor = os.open(f"/proc/{holder.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        holder.communicate()
+        self.run("ip", "link", "set", "lo", "up")
+
+    def words(self, *command: str) -> list[str]:
+        """The command line that runs `command` in here; the process needs `descriptor` passed on."""
+        return ["nsenter", f"--net=/proc/self/fd/{self.descriptor}", *command]
+
+    def popen(self, command: Sequence[str], **options: object) -> subprocess.Popen[bytes]:
+        """Start `command` in here."""
+        return subprocess.Popen(self.words(*command), pass_fds=[self.descriptor], **options)  # type: ignore[call-overload, no-any-return]
+
+    def run(self, *command: str, timeout: float = 30) -> str:
+        """Run `command` in here to its end and return its output; CalledProcessError when it fails."""
+        done = subprocess.run(
+            self.words(*command),
+            pass_fds=[self.descriptor],
+            check=True,
+            capture_output=True,
+            timeout=timeout,
+            text=True,
+        )
+        return done.stdout
+
+    def close(self) -> None:
+        """Let it go, with every link and rule in it."""
+        os.close(self.descriptor)
