@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sys
 
-from onggi.cli import output
+from onggi.cli import output, template
+from onggi.cli.client import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,9 +24,12 @@ def show_plan(engine: Engine, config: dict[str, Any]) -> int:
     return 0
 
 
-def show_explain(engine: Engine, identifier: str) -> None:
+def show_explain(engine: Engine, name: str, *, format: str = "") -> None:
     """Print what was done for this container, and how long it took."""
-    explained = engine.call("GET", f"/glass/containers/{identifier}/explain", versioned=False)
+    explained = engine.call("GET", f"/glass/containers/{quote(name)}/explain", versioned=False)
+    if format:
+        print(template.render(format, explained))
+        return
     print_steps(explained["steps"])
 
 
