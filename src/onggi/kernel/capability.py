@@ -195,11 +195,10 @@ def of_process(pid: int | str) -> CapabilitySets:
     return CapabilitySets(found["CapBnd"], found["CapEff"], found["CapPrm"], found["CapInh"], found["CapAmb"])
 
 
-def keep_over_setuid(*, keep: bool) -> None:
+def keep_over_setuid(*, keep: bool = True) -> None:
     """PR_SET_KEEPCAPS of prctl(2): whether the permitted set outlives a setuid(2) away from 0.
 
-    The caller turns it on before the setuid and off after it; the effective set is emptied by the kernel in any case,
-    and `apply` fills it again. execve(2) turns it off too.
+    The effective set is emptied by the kernel in any case, and `apply` fills it again; execve(2) turns this off.
     """
     _prctl(_PR_SET_KEEPCAPS, int(keep), 0, 0, 0)
 
@@ -215,8 +214,38 @@ def drop_bounding(keep: int) -> None:
             _prctl(_PR_CAPBSET_DROP, n, 0, 0, 0)
 
 
-def apply(sets: CapabilitySets) -> tuple[str, ...]:
-    """Give the calling thread exactly these sets; returns the names that were left out because we lack them ourselves.
+def apply(
+    bounding: Iterable[str],
+    effective: Iterable[str],
+    permitted: Iterable[str],
+    inheritable: Iterable[str],
+    ambient: Iterable[str],
+) -> tuple[str, ...]:
+    """Give the calling thread exactly these sets; returns a warning for each capability that had to be left out.
+
+    What we do not hold ourselves cannot be given, and a name that nobody knows means nothing: neither fails the start.
+    """
+    unknown: dict[str, None] = {}
+    sets = CapabilitySets(*(_known(given, unknown) for given in (bounding, effective, permitted, inheritable, ambient)))
+    lacking = apply_sets(sets)
+    return (
+        *(f"capability {name} is left out: nobody knows it" for name in unknown),
+        *(f"capability {name} is left out: the engine does not have it itself" for name in names(lacking)),
+    )
+
+
+def _known(given: Iterable[str], unknown: dict[str, None]) -> int:
+    bits = 0
+    for name in given:
+        try:
+            bits |= mask((name,))
+        except Invalid:
+            unknown[name] = None
+    return bits
+
+
+def apply_sets(sets: CapabilitySets) -> int:
+    """`apply` with masks; returns those that were asked for and left out because we lack them ourselves.
 
     The order is the kernel's: the bounding set first, while CAP_SETPCAP is still ours; then capset(2), since an ambient
     capability must be permitted and inheritable already; the ambient set last.
@@ -235,8 +264,7 @@ def apply(sets: CapabilitySets) -> tuple[str, ...]:
     for n in range(ambient.bit_length()):
         if ambient >> n & 1:
             _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, n, 0, 0)
-    lacking = sets.permitted & ~permitted | sets.bounding & ~ours.bounding
-    return names(lacking)
+    return sets.permitted & ~permitted | sets.bounding & ~ours.bounding
 
 
 def _set(effective: int, permitted: int, inheritable: int) -> None:

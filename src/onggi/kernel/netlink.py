@@ -19,6 +19,8 @@ from onggi.kernel import rtnetlink
 from onggi.kernel.netlink_codec import NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, Message, Request, failure, messages
 from onggi.kernel.rtnetlink import Address, Link, Route
 
+__all__ = ["Address", "Link", "Netlink", "Route"]
+
 _SOL_NETLINK = 270
 _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11

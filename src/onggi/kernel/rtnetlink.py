@@ -110,7 +110,7 @@ class Address:
 class Route:
     """A unicast route; `destination` is `default` or a prefix; `link` (a name) is filled in where a route is made."""
 
-    destination: str
+    destination: str = "default"
     gateway: str = ""
     link: str = ""
     source: str = ""

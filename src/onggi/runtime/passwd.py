@@ -64,8 +64,8 @@ def _missing(what: str, name: str, file: str) -> StartFailed:
         "find",
         f"{what} {name}",
         f"no matching entries in {file} file",
-        code="user.not-found",
-        facts={"what": what, "name": name, "file": file},
+        code=f"{what}.not-found",
+        facts={what: name},
     )
 
 

@@ -35,6 +35,9 @@ class Link:
     mtu: int
     addresses: tuple[str, ...]
     gateways: tuple[str, ...]
+    """Of the default routes, one for each family."""
+    sysctls: tuple[tuple[str, str], ...]
+    """Paths below /proc/sys, written before the link goes up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,5 +106,6 @@ def _link(link: Mapping[str, Any]) -> Link:
         link["mac"],
         link["mtu"],
         tuple(link["addresses"]),
-        tuple(link["gateways"]),
+        tuple(route["gateway"] for route in link.get("routes", ())),
+        tuple(link.get("sysctls", {}).items()),
     )

@@ -196,12 +196,12 @@ class ChangeDirectory:
                 "chdir to cwd",
                 self.path,
                 (error.strerror or "").lower(),
-                code="cwd.failed",
-                facts={"path": self.path, "reason": (error.strerror or "").lower(), "errno": error.errno},
+                code="workdir",
+                facts={"directory": self.path, "reason": (error.strerror or "").lower(), "errno": error.errno},
             ) from error
         if not inside.startswith("/"):  # CVE-2024-21626: a directory of the host, reached by a leaked descriptor
             raise StartFailed(
-                "chdir to cwd", self.path, "the directory is outside of the container", code="cwd.outside"
+                "chdir to cwd", self.path, "the directory is outside of the container", code="workdir.outside"
             )
 
 
@@ -299,7 +299,8 @@ class Execute:
         try:
             os.execve(path, self.args, context.environment)
         except OSError as error:
-            raise cannot_execute(self.args[0], (error.strerror or "").lower(), error.errno or 0) from error
+            code = _EXEC_CODES.get(error.errno or 0, "exec.failed")
+            raise cannot_execute(self.args[0], code, (error.strerror or "").lower(), error.errno or 0) from error
 
 
 def find_program(name: str, path: str) -> str:
@@ -311,22 +312,31 @@ def find_program(name: str, path: str) -> str:
         candidate = os.path.join(directory or ".", name)
         if os.path.isfile(candidate) and os.access(candidate, os.X_OK, effective_ids=True):
             return candidate
-    raise cannot_execute(name, "executable file not found in $PATH", errno.ENOENT)
+    raise cannot_execute(name, "exec.not-in-path", "executable file not found in $PATH", errno.ENOENT)
 
 
 def _check_program(name: str, path: str) -> None:
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
-        raise cannot_execute(name, f"stat {path}: {(error.strerror or '').lower()}", error.errno or 0) from error
+        code = "exec.permission" if error.errno == errno.EACCES else "exec.no-such-file"
+        raise cannot_execute(name, code, f"stat {path}: {(error.strerror or '').lower()}", error.errno or 0) from error
     if stat.S_ISDIR(mode):
-        raise cannot_execute(name, "is a directory", errno.EISDIR)
+        raise cannot_execute(name, "exec.directory", "is a directory", errno.EISDIR)
     if not os.access(path, os.X_OK, effective_ids=True):
-        raise cannot_execute(name, "permission denied", errno.EACCES)
+        raise cannot_execute(name, "exec.permission", "permission denied", errno.EACCES)
 
 
-def cannot_execute(name: str, reason: str, number: int) -> StartFailed:
+_EXEC_CODES = {
+    errno.ENOENT: "exec.interpreter",  # the file is there: its interpreter or loader is not
+    errno.EACCES: "exec.permission",
+    errno.EPERM: "exec.permission",
+    errno.ENOEXEC: "exec.format",
+}
+
+
+def cannot_execute(name: str, code: str, reason: str, number: int) -> StartFailed:
     """The failure that the docker CLI turns into exit code 126 or 127."""
     return StartFailed(
-        "execute", name, reason, code="exec.failed", facts={"name": name, "reason": reason, "errno": number}
+        "execute", name, reason, code=code, facts={"command": name, "reason": reason, "errno": number}
     )

@@ -7,7 +7,7 @@ it; the rest acts. Made by `detect`. Callers: `runtime/`, `engine/`, `glass/`. R
 The order of a start, and why it is cheap:
 
     create(path)        a few mkdirs; v2: controllers switched on above
-    apply(writes(…))    the limits, before anybody is inside
+    apply(*writes(…))   the limits, before anybody is inside
     clone3 with CLONE_INTO_CGROUP on clone_target(path)   v2 and hybrid: the child is born in the group
     join(path, born_inside=True)                          by the child itself, while it has one thread
 
@@ -22,7 +22,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +31,8 @@ from onggi.errors import Conflict, Invalid, KernelError, Unavailable
 from onggi.kernel.cgroup import tree, v1, v2
 from onggi.kernel.cgroup.limits import DeviceProgram, Limits, Missing, Write, read, write
 from onggi.kernel.fd import Fd
+
+__all__ = ["DeviceProgram", "Layout", "Missing", "Mount", "Usage", "Write"]
 
 _PATIENCE = 2.0
 """Seconds that a kernel gets to let go of a dead process or to freeze a living one."""
@@ -84,7 +86,7 @@ class Layout:
     # -- answers, without touching anything ----------------------------------------------------------------------------
 
     def directories(self, path: str) -> tuple[str, ...]:
-        """The group's directory in each hierarchy."""
+        """The group's directory in each hierarchy; `/` is the top of each."""
         checked = _checked(path)
         return tuple(mount.directory + checked for mount in self.mounts)
 
@@ -100,6 +102,17 @@ class Layout:
     def missing(self, resources: Mapping[str, Any]) -> tuple[Missing, ...]:
         """What of `linux.resources` this host cannot do, as far as can be told before a group exists."""
         return tuple(self._limits("/", resources).missing)
+
+    def warnings(self, resources: Mapping[str, Any]) -> tuple[str, ...]:
+        """`missing` in words."""
+        return tuple(item.text() for item in self.missing(resources))
+
+    def name_of(self, directory: str) -> str:
+        """The name below `/sys/fs/cgroup` of the hierarchy that a group's directory is in: `memory`, `unified`."""
+        for mount in self.mounts:
+            if directory == mount.directory or directory.startswith(mount.directory + "/"):
+                return os.path.basename(mount.directory)
+        raise Invalid("name cgroup hierarchy", directory, "it is in none")
 
     def joins(self, path: str, *, born_inside: bool = False) -> tuple[Write, ...]:
         """The writes by which a process with one thread joins the group; without v2's when it was born there."""
@@ -135,7 +148,7 @@ class Layout:
             Missing(controller, f"the {controller} controller cannot be switched on here") for controller in off
         )
 
-    def apply(self, writes: Sequence[Write | DeviceProgram]) -> tuple[Missing, ...]:
+    def apply(self, *writes: Write | DeviceProgram) -> tuple[Missing, ...]:
         """Do the writes in their order; returns what the kernel turned out not to have.
 
         One that the kernel calls invalid is tried once more after the others: limits that are bound to each other
@@ -180,7 +193,7 @@ class Layout:
 
     def kill(self, path: str) -> None:
         """SIGKILL to every process in the group and below, so that none escapes by forking; bounded."""
-        main = self._main(path)
+        main = self._main(_below_top(path))
         if self.mode == "v2":
             try:
                 return write(main, "cgroup.kill", "1")
@@ -200,7 +213,7 @@ class Layout:
     def remove(self, path: str) -> None:
         """Remove the group and those below it, wherever they are there; KernelError EBUSY after two seconds."""
         deadline = time.monotonic() + _PATIENCE
-        for directory in reversed(self.directories(path)):
+        for directory in reversed(self.directories(_below_top(path))):
             tree.remove(directory, deadline)
 
     def freeze(self, path: str) -> None:
@@ -208,7 +221,7 @@ class Layout:
         mount = self._mount("freezer")
         if mount is None:
             raise Unavailable("freeze", path, "the host has no freezer controller")
-        directory = mount.directory + _checked(path)
+        directory = mount.directory + _below_top(path)
         file, value = ("freezer.state", "FROZEN") if mount.version == 1 else ("cgroup.freeze", "1")
         deadline = time.monotonic() + _PATIENCE
         write(directory, file, value)
@@ -269,7 +282,7 @@ class Layout:
         return mount.directory + _checked(path)
 
     def _limits(self, path: str, resources: Mapping[str, Any]) -> Limits:
-        checked = _checked(path) if path != "/" else ""
+        checked = _checked(path)
         versions = {c: mount.version for mount in self.mounts for c in mount.controllers}
         limits = Limits({c: mount.directory + checked for mount in self.mounts for c in mount.controllers})
         default = 2 if self.mode == "v2" else 1
@@ -311,11 +324,20 @@ _NO_LIMIT = 1 << 62  # v1 shows the largest number of whole pages for no limit
 
 
 def _checked(path: str) -> str:
-    """The path, if it names a group below the top of a hierarchy and nothing else."""
+    """The path, if it names a group; empty for `/`, so that it can follow a directory."""
+    if path == "/":
+        return ""
     parts = path.split("/")
     if not path.startswith("/") or any(part in ("", ".", "..") for part in parts[1:]) or "\0" in path:
         raise Invalid("read cgroup path", path, "must be absolute, without empty, `.` or `..` parts")
     return path
+
+
+def _below_top(path: str) -> str:
+    """The path, unless it is the top: nobody kills, freezes or removes the whole machine."""
+    if path == "/":
+        raise Invalid("change cgroup", path, "the top of the hierarchy is not ours")
+    return _checked(path)
 
 
 def _has_one_thread() -> bool:
