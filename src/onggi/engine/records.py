@@ -110,9 +110,7 @@ class Records:
 
     async def _run(self, statement: str, *values: Any) -> list[Any]:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._thread, lambda: self._database.execute(statement, values).fetchall()
-        )
+        return await loop.run_in_executor(self._thread, lambda: self._database.execute(statement, values).fetchall())
 
     async def close(self) -> None:
         """Write what is left into the main file and close."""

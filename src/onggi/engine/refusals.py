@@ -1,0 +1,68 @@
+"""What Onggi does not do yet, refused by name: no field of a create request is silently ignored.
+
+A field that is not here is obeyed by `spec`, `resources`, `binds` or `security`, or means nothing on Linux and is ignored by Docker
+too. Pure. Callers: `engine/containers`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from onggi.errors import Invalid, Unsupported
+from onggi.wire.containers import ContainerConfig, ContainerCreate
+from onggi.wire.host_config import HostConfig
+
+_HOST_FIELDS = (
+    "volumes_from",
+    "links",
+    "device_requests",
+    "storage_opt",
+    "publish_all_ports",
+    "cgroup",
+    "kernel_memory",
+    "kernel_memory_tcp",
+    "cpu_realtime_period",
+    "cpu_realtime_runtime",
+    "cpu_count",
+    "cpu_percent",
+    "io_maximum_iops",
+    "io_maximum_bandwidth",
+    "init",
+    "volume_driver",
+)
+_DEFAULT_HOST = HostConfig()
+_DEFAULT_CONFIG = ContainerConfig()
+_RUNTIMES = ("", "onggi", "runc", "io.containerd.runc.v2")
+_LOG_DRIVERS = ("", "json-file", "local", "none")
+
+
+def check(body: ContainerCreate) -> None:
+    """Unsupported names the first field that asks for what does not exist yet; Invalid what Docker refuses too."""
+    host, config = body.host_config, body.config
+    for field in _HOST_FIELDS:
+        if _asks(getattr(host, field), getattr(_DEFAULT_HOST, field)):
+            raise _refused("HostConfig." + field, getattr(host, field))
+    if host.restart_policy.name not in ("", "no"):
+        if host.auto_remove:
+            raise Invalid("create", "container", "can't create 'AutoRemove' container with restart policy", code="text")
+        raise _refused("HostConfig.RestartPolicy", host.restart_policy.name)
+    if any(host.port_bindings.values() if host.port_bindings else ()):
+        raise _refused("HostConfig.PortBindings", ", ".join(host.port_bindings or ()))
+    if host.runtime not in _RUNTIMES:
+        raise Invalid("create", "container", f"unknown or invalid runtime name: {host.runtime}", code="text")
+    if host.log_config.type not in _LOG_DRIVERS:
+        raise _refused("HostConfig.LogConfig.Type", host.log_config.type)
+    if host.isolation not in ("", "default"):
+        raise Invalid("create", "container", f'invalid isolation "{host.isolation}" on linux', code="text")
+    if config.healthcheck is not None and (config.healthcheck.test or ["NONE"])[0] != "NONE":
+        raise _refused("Healthcheck", " ".join(config.healthcheck.test or ()))
+    if config.mac_address != _DEFAULT_CONFIG.mac_address:
+        raise _refused("MacAddress", config.mac_address)
+
+
+def _asks(value: Any, default: Any) -> bool:
+    return bool(value) and value != default
+
+
+def _refused(field: str, value: Any) -> Unsupported:
+    return Unsupported("create container with", field, f"{value!r} is not supported yet", hint="leave the option out")

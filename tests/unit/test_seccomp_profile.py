@@ -1,0 +1,248 @@
+"""Docker's default profile, Docker's profile format, and what they compile to."""
+
+from __future__ import annotations
+
+import errno
+import json
+
+import pytest
+
+from classic_bpf import ALLOW, ERRNO, KILL_THREAD, answer
+from onggi.engine.seccomp_profile import default_profile, from_docker_json
+from onggi.errors import Invalid
+from onggi.kernel import capability, seccomp
+
+EPERM, ENOSYS = ERRNO | errno.EPERM, ERRNO | errno.ENOSYS
+
+# Numbers of x86_64 and what Docker 26 answers to a container with the default capabilities.
+ALLOWED = {
+    "read": 0, "write": 1, "open": 2, "mmap": 9, "ioctl": 16, "socketpair": 53, "fork": 57, "execve": 59, "kill": 62,
+    "chmod": 90, "chown": 92, "ptrace": 101, "setuid": 105, "mknod": 133, "prctl": 157, "chroot": 161, "sync": 162,
+    "futex": 202, "epoll_wait": 232, "mq_open": 240, "inotify_init": 253, "openat": 257, "splice": 275,
+    "fanotify_mark": 301, "prlimit64": 302, "name_to_handle_at": 303, "process_vm_readv": 310, "sched_setattr": 314,
+    "seccomp": 317, "getrandom": 318, "memfd_create": 319, "execveat": 322, "copy_file_range": 326, "statx": 332,
+    "rseq": 334, "pidfd_open": 434, "openat2": 437, "landlock_create_ruleset": 444, "memfd_secret": 447,
+    "futex_waitv": 449, "cachestat": 451, "fchmodat2": 452,
+}  # fmt: skip
+DENIED = {
+    "get_mempolicy": 239, "mbind": 237, "modify_ldt of others": 134, "uselib": 134, "sysfs": 139, "pivot_root": 155,
+    "_sysctl": 156, "acct": 163, "settimeofday": 164, "mount": 165, "umount2": 166, "swapon": 167, "swapoff": 168,
+    "reboot": 169, "sethostname": 170, "setdomainname": 171, "iopl": 172, "ioperm": 173, "init_module": 175,
+    "delete_module": 176, "quotactl": 179, "nfsservctl": 180, "lookup_dcookie": 212, "clock_settime": 227,
+    "kexec_load": 246, "add_key": 248, "request_key": 249, "keyctl": 250, "unshare": 272, "move_pages": 279,
+    "perf_event_open": 298, "fanotify_init": 300, "open_by_handle_at": 304, "setns": 308, "kcmp": 312,
+    "finit_module": 313, "kexec_file_load": 320, "bpf": 321, "userfaultfd": 323, "io_uring_setup": 425,
+    "io_uring_enter": 426, "io_uring_register": 427, "open_tree": 428, "move_mount": 429, "fsopen": 430,
+    "pidfd_getfd": 438, "process_madvise": 440, "mount_setattr": 442, "vhangup": 153,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def default() -> bytes:
+    """The default profile, compiled for the default capabilities."""
+    return seccomp.compile_filter(default_profile(capability.DEFAULT, "x86_64"))
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_allowed(default: bytes, name: str) -> None:
+    """What Docker allows is allowed."""
+    assert answer(default, ALLOWED[name]) == ALLOW
+
+
+@pytest.mark.parametrize("name", DENIED)
+def test_denied(default: bytes, name: str) -> None:
+    """What Docker denies is denied with EPERM."""
+    assert answer(default, DENIED[name]) == EPERM
+
+
+def test_arguments(default: bytes) -> None:
+    """clone without namespaces, sockets but AF_VSOCK, personality but for its switches."""
+    thread, new_user, new_time = 0x3D0F00, 0x10000011, 0x80
+    assert answer(default, 56, (thread,)) == ALLOW
+    assert answer(default, 56, (new_user,)) == EPERM
+    assert answer(default, 56, (new_time,)) == ALLOW  # as Docker: its mask does not hold CLONE_NEWTIME
+    assert answer(default, 41, (2,)) == ALLOW
+    assert answer(default, 41, (40,)) == EPERM
+    assert answer(default, 135, (0xFFFFFFFF,)) == ALLOW
+    assert answer(default, 135, (0x40000,)) == EPERM
+
+
+def test_the_upper_half_of_an_argument_counts(default: bytes) -> None:
+    """A comparison is of 64 bits: personality(8) is allowed, 8 with a bit above 32 is not."""
+    assert answer(default, 135, (8,)) == ALLOW
+    assert answer(default, 135, (1 << 33 | 8,)) == EPERM
+
+
+def test_every_namespace_flag_is_stopped(default: bytes) -> None:
+    """Each of the seven namespace flags alone makes clone fail."""
+    for flag in (0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000):
+        assert answer(default, 56, (flag | 17,)) == EPERM, hex(flag)
+
+
+def test_clone3_and_later_calls_are_not_there(default: bytes) -> None:
+    """clone3, and every number above the last known one, is ENOSYS; also for 32-bit and x32 programs."""
+    assert answer(default, 435) == ENOSYS
+    assert answer(default, 1000) == ENOSYS
+    assert answer(default, 1000, arch="x86") == ENOSYS
+    assert answer(default, 0x40000000 | 1000) == ENOSYS
+
+
+def test_32_bit_programs_are_under_the_same_rules(default: bytes) -> None:
+    """int 0x80 is no way around: i386's mount is denied, its read allowed, clone with a new user namespace denied."""
+    assert answer(default, 3, arch="x86") == ALLOW
+    assert answer(default, 21, arch="x86") == EPERM
+    assert answer(default, 120, (0x10000011,), arch="x86") == EPERM
+
+
+def test_a_foreign_architecture_is_killed() -> None:
+    """A program compiled for x86_64 alone kills who calls as i386."""
+    program = seccomp.compile_filter({**default_profile((), "x86_64"), "architectures": ["SCMP_ARCH_X86_64"]})
+    assert answer(program, 3, arch="x86") == KILL_THREAD
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("CAP_SYS_ADMIN", 165), ("CAP_SYS_ADMIN", 435), ("CAP_BPF", 321), ("CAP_SYS_TIME", 164), ("CAP_SYS_PTRACE", 438),
+     ("CAP_SYS_BOOT", 169), ("CAP_SYS_MODULE", 313), ("CAP_PERFMON", 298), ("CAP_DAC_READ_SEARCH", 304),
+     ("CAP_SYS_NICE", 239), ("CAP_SYS_CHROOT", 161), ("CAP_SYS_RAWIO", 172), ("CAP_SYSLOG", 103),
+     ("CAP_SYS_PACCT", 163), ("CAP_SYS_TTY_CONFIG", 153)],
+)  # fmt: skip
+def test_a_capability_opens_its_calls_and_no_others(name: str, number: int) -> None:
+    """The call is allowed with the capability, and denied without any."""
+    without = seccomp.compile_filter(default_profile((), "x86_64"))
+    with_it = seccomp.compile_filter(default_profile((name,), "x86_64"))
+    assert answer(without, number) != ALLOW
+    assert answer(with_it, number) == ALLOW
+
+
+def test_other_machines() -> None:
+    """Each machine gets its own architectures and calls."""
+    arm = default_profile((), "aarch64")
+    assert arm["architectures"] == ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]
+    names = {name for rule in arm["syscalls"] for name in rule["names"]}
+    assert "cacheflush" in names
+    assert "arch_prctl" not in names
+    clones = [rule for rule in default_profile((), "s390x")["syscalls"] if rule["names"] == ["clone"]]
+    assert clones[0]["args"][0]["index"] == 1
+
+
+DOCKER_FILE = {
+    "defaultAction": "SCMP_ACT_ALLOW",
+    "archMap": [
+        {"architecture": "SCMP_ARCH_AARCH64", "subArchitectures": ["SCMP_ARCH_ARM"]},
+        {"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86"]},
+    ],
+    "syscalls": [
+        {"names": ["mkdir", "no_such_call"], "action": "SCMP_ACT_ERRNO", "errnoRet": 13},
+        {"name": "chmod", "action": "SCMP_ACT_ERRNO", "excludes": {"caps": ["CAP_FOWNER"]}},
+        {"names": ["chown"], "action": "SCMP_ACT_ERRNO", "includes": {"caps": ["CAP_SYS_ADMIN"]}},
+        {"names": ["link"], "action": "SCMP_ACT_ERRNO", "includes": {"arches": ["arm64"]}},
+        {"names": ["symlink"], "action": "SCMP_ACT_ERRNO", "includes": {"minKernel": "6.0"}},
+        {"names": ["unlink"], "action": "SCMP_ACT_ERRNO", "excludes": {"minKernel": "6.0"}},
+    ],
+}
+
+
+def test_docker_s_format() -> None:
+    """Rules come and go by capability, architecture and kernel; archMap becomes architectures."""
+    got = from_docker_json(json.dumps(DOCKER_FILE), ["CAP_FOWNER"], "x86_64", "5.15.0-91-generic")
+    assert [rule["names"][0] for rule in got["syscalls"]] == ["mkdir", "unlink"]
+    assert got["architectures"] == ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]
+    got = from_docker_json(json.dumps(DOCKER_FILE), ["CAP_SYS_ADMIN"], "x86_64", "6.10.3")
+    assert [rule["names"][0] for rule in got["syscalls"]] == ["mkdir", "chmod", "chown", "symlink"]
+
+
+def test_a_call_that_nobody_knows_is_left_out() -> None:
+    """An unknown name does not fail the profile; the known one beside it counts, with its own errno."""
+    program = seccomp.compile_filter(from_docker_json(json.dumps(DOCKER_FILE), [], "x86_64", "6.1"))
+    assert answer(program, 83) == ERRNO | 13
+    assert answer(program, 999) == ALLOW  # no ENOSYS prelude where everything is allowed
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"defaultAction": ""}', "root:x:0:0", '{"defaultAction": "SCMP_ACT_ALLOW"'],
+)
+def test_what_is_no_profile_is_refused(text: str) -> None:
+    """Text that is no profile is refused, not taken for an empty one."""
+    with pytest.raises(Invalid, match="seccomp profile"):
+        from_docker_json(text, [])
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        {"defaultAction": "SCMP_ACT_FOO"},
+        {"defaultAction": "SCMP_ACT_NOTIFY"},
+        {"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_PDP11"]},
+        {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "DENY"}]},
+        {
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [
+                {
+                    "names": ["read"],
+                    "action": "SCMP_ACT_ERRNO",
+                    "args": [{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}],
+                }
+            ],
+        },
+        {
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [
+                {"names": ["read"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 0, "value": 0, "op": "EQ"}]}
+            ],
+        },
+        {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["write"], "action": "SCMP_ACT_NOTIFY"}]},
+    ],
+)
+def test_a_profile_that_cannot_be_meant_is_refused(profile: dict[str, object]) -> None:
+    """An unknown action, architecture, operator or argument never becomes a weaker filter."""
+    with pytest.raises(Invalid):
+        seccomp.compile_filter(profile)
+
+
+def test_two_conditions_on_one_argument_are_alternatives() -> None:
+    """Conditions on the same argument are tried one by one; on different ones all must hold."""
+    either = [{"index": 0, "value": v, "op": "SCMP_CMP_EQ"} for v in (3, 5)]
+    both = [{"index": 0, "value": 3, "op": "SCMP_CMP_EQ"}, {"index": 1, "value": 5, "op": "SCMP_CMP_EQ"}]
+    profile = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [
+            {"names": ["getpriority"], "action": "SCMP_ACT_ERRNO", "args": either},
+            {"names": ["kill"], "action": "SCMP_ACT_ERRNO", "args": both},
+        ],
+    }
+    program = seccomp.compile_filter(profile)
+    assert [answer(program, 140, (v,)) for v in (3, 4, 5)] == [EPERM, ALLOW, EPERM]
+    assert [answer(program, 62, v) for v in ((3, 5), (3, 4), (0, 5))] == [EPERM, ALLOW, ALLOW]
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "two", "denied"),
+    [
+        ("SCMP_CMP_NE", 5, 0, {4, 6}), ("SCMP_CMP_LT", 5, 0, {4}), ("SCMP_CMP_LE", 5, 0, {4, 5}),
+        ("SCMP_CMP_EQ", 5, 0, {5}), ("SCMP_CMP_GE", 5, 0, {5, 6}), ("SCMP_CMP_GT", 5, 0, {6}),
+        ("SCMP_CMP_MASKED_EQ", 1, 1, {5}),
+    ],
+)  # fmt: skip
+def test_operators(operator: str, value: int, two: int, denied: set[int]) -> None:
+    """Each operator means what its name says."""
+    argument = {"index": 0, "value": value, "valueTwo": two, "op": operator}
+    rule = {"names": ["getpriority"], "action": "SCMP_ACT_ERRNO", "args": [argument]}
+    program = seccomp.compile_filter({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]})
+    assert {v for v in (4, 5, 6) if answer(program, 140, (v,)) == EPERM} == denied
+
+
+def test_flags() -> None:
+    """Flags by name; none named is SPEC_ALLOW; an unknown one is refused."""
+    assert seccomp.filter_flags({}) == seccomp.SPEC_ALLOW
+    assert seccomp.filter_flags({"flags": ["SECCOMP_FILTER_FLAG_LOG"]}) == 2
+    with pytest.raises(Invalid):
+        seccomp.filter_flags({"flags": ["SECCOMP_FILTER_FLAG_FOO"]})
+
+
+def test_equal_profiles_have_equal_digests() -> None:
+    """The cache key depends on what a profile says, not on the order of its keys."""
+    one = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": []}
+    two = {"syscalls": [], "defaultAction": "SCMP_ACT_ALLOW"}
+    assert seccomp.digest(one) == seccomp.digest(two) != seccomp.digest({**one, "defaultErrnoRet": 1})
