@@ -71,16 +71,7 @@ _SENTENCES: dict[str, str] = {
     "container.attach-restarting": "container {id} is restarting, wait until the container is running",
     "container.kill-not-running": "cannot kill container: {name}: container {id} is not running",
     "container.signal-invalid": "cannot kill container: {name}: invalid signal: {signal}",
-    "image.in-use": (
-        "conflict: unable to delete {name} (cannot be forced) - image is being used by running container {container}"
-    ),
-    "image.in-use-stopped": (
-        'conflict: unable to remove repository reference "{name}" (must force) - '
-        "container {container} is using its referenced image {id}"
-    ),
-    "image.many-tags": (
-        "conflict: unable to delete {name} (must be forced) - image is referenced in multiple repositories"
-    ),
+    "image.in-use": "conflict: {cause}",
     "network.predefined": "{name} is a pre-defined network and cannot be removed",
     "network.in-use": 'error while removing network: network {name} has active endpoints (name:"{container}")',
     "network.name-in-use": "network with name {name} already exists",
@@ -146,4 +137,4 @@ class _Facts(dict[str, Any]):
 
 def _fill(text: str, error: OnggiError) -> str:
     fill: Callable[[Mapping[str, Any]], str] = text.format_map
-    return fill(_Facts(error.facts, error.object))
+    return fill(_Facts({"cause": error.cause, **error.facts}, error.object))
