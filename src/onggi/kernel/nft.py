@@ -123,6 +123,8 @@ def _error(text: str, errors: str) -> KernelError:
     place, _, reason = lines[0].rpartition("Error: ")
     reason = reason.partition(";")[0].strip()
     known = reason.removeprefix("Could not process rule: ")
-    shown = lines[1].strip() if len(lines) > 1 else text.strip().partition("\n")[0]
+    shown = text.strip()
+    if "\n" in shown:  # reading from a buffer, libnftables names no line and shows the first one whichever it was
+        shown = lines[1].strip() if place and len(lines) > 1 else f"transaction of {shown.count(chr(10)) + 1} lines"
     number = _ERRNO_OF.get(known, errno.EINVAL)
     return KernelError("nft", shown, number, detail="" if known in _ERRNO_OF else f"{place}{reason}")

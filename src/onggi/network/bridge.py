@@ -1,7 +1,7 @@
 """The bridge of one network: link, address, forwarding, and the nft table that guards it.
 
-Made at the first container that needs it, and made again when somebody took a part of it away: `ensure` looks at what
-is there and does what is missing, so it may be called before every start (0.4 ms when nothing is missing).
+Made at the first container that needs it, and made again when somebody took a part of it away: `is_intact` looks (it
+may be asked before every start), `ensure` does what is missing.
 The table is this engine's own; every other table on the machine keeps its say, so a packet that Docker's or the
 administrator's rules drop stays dropped. Callers: `engine/networks`. Read next: `endpoint`.
 
@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
 
-from onggi.errors import Conflict, KernelError
+from onggi.errors import Conflict, KernelError, Unavailable
 from onggi.kernel.netlink import Netlink
 from onggi.kernel.nft import Nft
 from onggi.kernel.rtnetlink import Link, LinkFlag
@@ -49,6 +49,12 @@ class Bridge:
         return str(IPv4Interface(self.address).network)
 
 
+def bridge_name(instance: str) -> str:
+    """The default bridge of an engine: `onggi0`, or `og` and the eight digits of an instance with another root."""
+    digits = instance.partition("-")[2]
+    return f"og{digits}" if digits else f"{instance}0"
+
+
 class Bridges:
     """Makes and removes bridges in the network namespace in which it was made; for one thread at a time."""
 
@@ -74,10 +80,23 @@ class Bridges:
                     "make bridge", bridge.name, f"a link of the kind {link.kind or 'hardware'} has this name"
                 )
             self._address(bridge, link)
-            self._forwarding(bridge)
+            self._sysctl("ipv4/ip_forward", "1")
             self._rules(bridge)
             undo.pop_all()
         return made
+
+    def is_intact(self, bridge: Bridge) -> bool:
+        """Whether nothing is missing of a bridge that this object made: link, state, address, rules."""
+        link = self.netlink.find_link(bridge.name)
+        known = self._rules_as_made.get(bridge.table)
+        return (
+            link is not None
+            and link.kind == "bridge"
+            and bool(link.flags & LinkFlag.UP)
+            and any(a.index == link.index and a.address == bridge.address for a in self.netlink.addresses())
+            and known is not None
+            and self._listing(bridge.table) == known
+        )
 
     def remove(self, bridge: Bridge) -> None:
         """Take away link and rules, whatever of them is there."""
@@ -100,6 +119,16 @@ class Bridges:
             f"ip link set {link} master {bridge.name} up",
             lambda: self.netlink.set_link(link, master=bridge.name, up=True),
         )
+
+    def delete_link(self, name: str) -> None:
+        """Remove the host's end of a container that is no more; nothing where it went by itself meanwhile."""
+        with _missing_is_well():
+            self._do(f"ip link delete {name}", lambda: self.netlink.delete_link(name))
+
+    def close(self) -> None:
+        """Close the socket and free the library; what was made stays."""
+        self.netlink.close()
+        self._nft.close()
 
     def occupied(self, bridge_name: str = "") -> list[str]:
         """The prefixes that the host has routes and addresses for, other than over this bridge itself."""
@@ -132,9 +161,6 @@ class Bridges:
         if not link.flags & LinkFlag.UP:
             self._do(f"ip link set {bridge.name} up", lambda: self.netlink.set_link(bridge.name, up=True))
 
-    def _forwarding(self, bridge: Bridge) -> None:
-        self._sysctl("ipv4/ip_forward", "1")
-
     def _rules(self, bridge: Bridge) -> None:
         known = self._rules_as_made.get(bridge.table)
         if known is not None and self._listing(bridge.table) == known:
@@ -143,10 +169,23 @@ class Bridges:
         self._rules_as_made[bridge.table] = self._listing(bridge.table)
 
     def _listing(self, table: str) -> str:
-        return self._nft.run(f"list table inet {table}") if self._has_table(table) else ""
+        try:
+            return self._nft.run(f"list table inet {table}")
+        except KernelError as error:
+            if error.errno == errno.ENOENT:
+                return ""
+            raise
 
     def _has_table(self, table: str) -> bool:
-        return f"table inet {table}" in self._nft.run("list tables inet").splitlines()
+        """Whether there is a table; where nft is missing or may not be used, nobody can have made one by it."""
+        try:
+            return f"table inet {table}" in self._nft.run("list tables inet").splitlines()
+        except Unavailable:
+            return False
+        except KernelError as error:
+            if error.errno == errno.EPERM:
+                return False
+            raise
 
     def _sysctl(self, name: str, value: str, *, optional: bool = False) -> None:
         """Write one value below /proc/sys/net unless it is already so; `optional`: where the kernel has it."""
@@ -197,6 +236,15 @@ table inet {table} {{
     }}
 }}
 """
+
+
+@contextmanager
+def _missing_is_well() -> Iterator[None]:
+    try:
+        yield
+    except KernelError as error:
+        if error.errno != errno.ENODEV:
+            raise
 
 
 def _write(path: str, value: str) -> None:

@@ -47,6 +47,8 @@ DEFAULT_POOLS: tuple[AddressPool, ...] = tuple(
     )
 )
 """The ranges that Docker takes its subnets from."""
+_WIDEST_SUBNET = 8
+"""A shorter prefix is nobody's subnet."""
 
 
 def parse_bip(text: str) -> tuple[IPv4Network, IPv4Address]:
@@ -62,18 +64,24 @@ def parse_bip(text: str) -> tuple[IPv4Network, IPv4Address]:
 
 
 def choose_subnet(pools: Sequence[AddressPool], occupied: Iterable[str]) -> IPv4Network:
-    """The first subnet of `pools` that overlaps none of `occupied` (prefixes of routes, `default` among them)."""
-    taken = [net for text in occupied if (net := _v4(text)) is not None]
-    for pool in pools:
-        for subnet in _cut(pool, taken):
-            if not any(subnet.overlaps(net) for net in taken):
-                return subnet
+    """The first subnet of `pools` that overlaps none of `occupied` (prefixes of routes, `default` among them).
+
+    Where routes wider than /8 cover everything (a VPN that cuts the default route into halves), they count as the
+    default routes that they are.
+    """
+    routes = [net for text in occupied if (net := _v4(text)) is not None]
+    narrow = [net for net in routes if net.prefixlen >= _WIDEST_SUBNET]
+    for taken in (routes, narrow):
+        for pool in pools:
+            for subnet in _cut(pool, taken):
+                if not any(subnet.overlaps(net) for net in taken):
+                    return subnet
     raise LimitExceeded(
         "choose subnet",
         "",
         "all predefined address pools have been fully subnetted",
         hint="give a range of your own with --bip or --default-address-pool",
-        code="network.pools-exhausted",
+        code="text",
     )
 
 
@@ -109,7 +117,7 @@ class Addresses:
             "allocate address",
             self._network,
             f"no available IPv4 addresses on this network's address pools: {self._network}",
-            code="network.addresses-exhausted",
+            code="text",
             facts={"network": self._network},
         )
 
@@ -118,11 +126,13 @@ class Addresses:
         try:
             wanted = IPv4Address(address)
         except ValueError as error:
-            raise Invalid("reserve address", address, f"invalid IPv4 address: {address}") from error
+            raise Invalid("reserve address", address, f"invalid IPv4 address: {address}", code="text") from error
         if wanted not in self.subnet:
-            raise Invalid("reserve address", address, f"no configured subnet contains IP address {address}")
+            raise Invalid(
+                "reserve address", address, f"no configured subnet contains IP address {address}", code="text"
+            )
         if int(wanted) in self._taken:
-            raise Conflict("reserve address", address, "Address already in use", code="network.address-in-use")
+            raise Conflict("reserve address", address, "Address already in use", code="text")
         self._taken.add(int(wanted))
         return wanted
 

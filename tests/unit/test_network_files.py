@@ -1,0 +1,190 @@
+"""The files by which a container knows names, and the values of endpoints and rules: text in, text out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onggi.engine.network_views import endpoint_settings, network_settings
+from onggi.errors import Corrupt, Invalid
+from onggi.network import files, records
+from onggi.network.bridge import Bridge, bridge_name, ruleset
+from onggi.network.endpoint import Endpoint, host_link_name, links, sysctls
+from onggi.network.records import NetworkRecord
+from onggi.wire.document import to_wire
+
+_ENDPOINT = Endpoint(
+    "e" * 64,
+    "n" * 64,
+    "bridge",
+    "bridge",
+    "c" * 64,
+    bridge="onggi0",
+    host_link="v012345670",
+    container_link="eth0",
+    mac="02:42:ac:11:00:02",
+    address="172.17.0.2/16",
+    gateway="172.17.0.1",
+    mtu=1500,
+)
+
+
+def test_hosts_knows_localhost_and_the_container() -> None:
+    """The container's own line comes last, with its short name."""
+    lines = files.hosts("web", addresses=["172.17.0.2/16"]).splitlines()
+    assert lines[0] == "127.0.0.1\tlocalhost"
+    assert lines[-1] == "172.17.0.2\tweb"
+
+
+def test_a_domain_name_comes_before_the_short_one() -> None:
+    """The full name is the canonical one."""
+    assert files.hosts("web", domainname="example.org", addresses=["10.0.0.2"]).endswith(
+        "10.0.0.2\tweb.example.org web\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("db:10.0.0.5", "10.0.0.5\tdb\n"),
+        ("db=10.0.0.5", "10.0.0.5\tdb\n"),
+        ("db:fd00::5", "fd00::5\tdb\n"),
+        ("db:[fd00::5]", "fd00::5\tdb\n"),
+        ("host.docker.internal:host-gateway", "172.17.0.1\thost.docker.internal\n"),
+    ],
+)
+def test_an_added_host_is_a_line(value: str, line: str) -> None:
+    """Every way in which `--add-host` is written."""
+    assert line in files.hosts("web", extra=[value], host_gateway="172.17.0.1")
+
+
+@pytest.mark.parametrize("value", ["", "db", ":10.0.0.5", "db:", "db:name", "a b:10.0.0.5", "a\n6.6.6.6 b:10.0.0.5"])
+def test_an_added_host_that_is_none_is_refused(value: str) -> None:
+    """No value writes a line that was not meant: newlines and blanks in a name are errors."""
+    with pytest.raises(Invalid):
+        files.hosts("web", extra=[value])
+
+
+def test_with_the_hosts_network_the_hosts_file_is_kept() -> None:
+    """What the host knows, the container knows, with what was added below it."""
+    assert files.hosts("web", host_text="10.1.1.1 nas", extra=["db:10.0.0.5"]) == "10.1.1.1 nas\n10.0.0.5\tdb\n"
+
+
+_HOST = "# c\nnameserver 127.0.0.53\nnameserver 10.1.1.1\nnameserver ::1\nnameserver fd00::1\nsearch a.org b.org\noptions edns0\n"
+
+
+def test_servers_on_the_hosts_loopback_are_left_out() -> None:
+    """In the container that address is another machine; IPv6 servers go where there is no IPv6."""
+    assert files.resolv_conf(_HOST) == "nameserver 10.1.1.1\nsearch a.org b.org\noptions edns0\n"
+    assert "fd00::1" in files.resolv_conf(_HOST, has_ipv6=True)
+
+
+def test_where_no_server_is_left_public_ones_are_named() -> None:
+    """As Docker does, so that a container on a laptop with a local resolver has names."""
+    assert files.resolv_conf("nameserver 127.0.0.1\n") == "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"
+
+
+def test_with_the_hosts_network_the_hosts_servers_are_kept() -> None:
+    """There the loopback is the host's own."""
+    assert files.resolv_conf("nameserver 127.0.0.53\n", is_host_network=True) == "nameserver 127.0.0.53\n"
+
+
+def test_what_was_asked_for_replaces_the_hosts() -> None:
+    """`--dns`, `--dns-search` and `--dns-option`, each for itself, even a server on the loopback."""
+    text = files.resolv_conf(_HOST, dns=["127.0.0.1"], search=["x.org"], options=["ndots:2"])
+    assert text == "nameserver 127.0.0.1\nsearch x.org\noptions ndots:2\n"
+
+
+def test_a_search_list_of_a_dot_is_none() -> None:
+    """`--dns-search .` takes the host's list away."""
+    assert "search" not in files.resolv_conf(_HOST, search=["."])
+
+
+@given(st.text(max_size=200))
+def test_no_host_file_breaks_the_reader(text: str) -> None:
+    """Whatever stands in the host's file, there is a server in the result."""
+    assert files.resolv_conf(text).startswith("nameserver ")
+
+
+def test_the_stub_alone_is_recognised() -> None:
+    """Only then the real servers are looked for elsewhere."""
+    assert files.names_only_the_stub("nameserver 127.0.0.53\noptions edns0\n")
+    assert not files.names_only_the_stub(_HOST)
+
+
+def test_a_hostname_file_is_one_line() -> None:
+    """hostname(5)."""
+    assert files.hostname("web") == "web\n"
+
+
+def test_an_endpoint_survives_its_record() -> None:
+    """What is written with the container comes back, through JSON."""
+    assert Endpoint.from_record(json.loads(json.dumps(_ENDPOINT.to_record()))) == _ENDPOINT
+
+
+def test_links_are_what_the_runtime_reads() -> None:
+    """One value for each link; no IPv6 address means no IPv6."""
+    (link,) = links([_ENDPOINT])
+    assert json.loads(json.dumps(link)) == link
+    assert (link["addresses"], link["gateways"]) == (["172.17.0.2/16"], ["172.17.0.1"])
+    assert sysctls([_ENDPOINT]) == {"net.ipv6.conf.eth0.disable_ipv6": "1"}
+
+
+@given(st.text(min_size=1, max_size=64), st.text(max_size=20), st.integers(0, 9))
+def test_a_links_name_fits_the_kernel(container_id: str, instance: str, number: int) -> None:
+    """At most 15 characters, and another name for another engine's container of the same id."""
+    name = host_link_name(instance, container_id, number)
+    assert len(name) == 10
+    assert name != host_link_name(instance + "x", container_id, number)
+
+
+@pytest.mark.parametrize(("instance", "name"), [("onggi", "onggi0"), ("onggi-0123abcd", "og0123abcd")])
+def test_the_bridge_carries_the_instance(instance: str, name: str) -> None:
+    """The names of docs/architecture.md."""
+    assert bridge_name(instance) == name
+
+
+def test_the_rules_replace_the_whole_table_at_once() -> None:
+    """Adding, deleting and adding in one transaction works whether the table was there or not."""
+    lines = ruleset(Bridge("onggi0", "onggi", "172.17.0.1/16")).split("\n")[1:4]
+    assert lines == ["table inet onggi", "delete table inet onggi", "table inet onggi {"]
+
+
+def test_settings_repeat_the_default_bridge_flat() -> None:
+    """Old clients read the address at the top, new ones below the network's name."""
+    shown = to_wire(network_settings([_ENDPOINT]))
+    assert shown["IPAddress"] == shown["Networks"]["bridge"]["IPAddress"] == "172.17.0.2"
+    assert (shown["IPPrefixLen"], shown["Gateway"]) == (16, "172.17.0.1")
+
+
+def test_an_endpoint_without_a_link_shows_its_network_only() -> None:
+    """`host` and `none` appear by name, with empty addresses."""
+    shown = to_wire(endpoint_settings(Endpoint("e" * 64, "n" * 64, "host", "host", "c" * 64)))
+    assert (shown["IPAddress"], shown["IPPrefixLen"], shown["NetworkID"]) == ("", 0, "n" * 64)
+
+
+def test_records_come_back_and_leave_no_other_file(tmp_path: Path) -> None:
+    """Written aside and renamed; the file aside is gone."""
+    kept = [NetworkRecord("n" * 64, "bridge", "bridge", 7, "onggi0", "172.17.0.1/16", 1500, is_default=True)]
+    path = str(tmp_path / "networks.json")
+    records.save(path, kept)
+    assert records.load(path) == kept
+    assert [entry.name for entry in tmp_path.iterdir()] == ["networks.json"]
+
+
+def test_without_a_file_there_are_no_records(tmp_path: Path) -> None:
+    """The first start of an engine."""
+    assert records.load(str(tmp_path / "networks.json")) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", '[{"nope": 1}]', "[1]"])
+def test_a_broken_file_is_named(tmp_path: Path, text: str) -> None:
+    """It is not taken for an empty one, which would give the networks new identities."""
+    path = tmp_path / "networks.json"
+    path.write_text(text)
+    with pytest.raises(Corrupt, match=r"networks\.json"):
+        records.load(str(path))
