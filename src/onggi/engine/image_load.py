@@ -47,11 +47,23 @@ class Loaded:
 Report: TypeAlias = Progress | Loaded
 
 
-async def load(root: Path, archive: AsyncIterator[bytes]) -> AsyncGenerator[Report, None]:
+async def make(root: Path, name: str) -> None:
+    """Make one of the images that need no archive, `hello` or `host`."""
+    async for _ in load(root, _nothing(), verb=name):
+        continue
+
+
+async def _nothing() -> AsyncGenerator[bytes, None]:
+    nothing: tuple[bytes, ...] = ()
+    for chunk in nothing:
+        yield chunk
+
+
+async def load(root: Path, archive: AsyncIterator[bytes], *, verb: str = "load") -> AsyncGenerator[Report, None]:
     """Load the archive into the store at `root`; raises what the worker raised, or what reading the archive did."""
     code = f"import sys; sys.path.insert(0, {_SOURCE!r}); from onggi.store.worker import main; main()"
     # without -S: the worker needs its decompressors, which are installed beside us
-    words = (sys.executable, "-I", "-c", code, "load", "--root", str(root))
+    words = (sys.executable, "-I", "-c", code, verb, "--root", str(root))
     worker = await asyncio.create_subprocess_exec(*words, stdin=_PIPE, stdout=_PIPE, limit=_LONGEST_LINE)
     feeder = asyncio.create_task(_feed(worker, archive))
     try:
