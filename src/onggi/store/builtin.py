@@ -43,30 +43,33 @@ _GROUP = b"root:x:0:\nnogroup:x:65534:\n"
 
 _SCRIPT = rb"""#!/bin/sh
 # What a container sees of the machine, told by the container itself.
-say() { printf '  %-10s %s\n' "$1" "$2"; }
+say() { printf '  %-10s %-28s %s\n' "$1" "$2" "$3"; }
+addresses=$(ip -o -4 addr show up 2>/dev/null | awk '{printf "%s%s", sep, $4; sep = " "}')
+users=$(awk 'NR == 1 {print $1 " is " $2 " outside"}' /proc/self/uid_map)
+root=$(awk '$5 == "/" {for (i = 7; i <= NF; i++) if ($i == "-") {print $(i + 1); exit}}' /proc/self/mountinfo)
+
 echo
-echo 'Hello from inside a container.'
+echo 'Hello from inside a container!'
 echo
-echo 'It is no virtual machine: a process like any other, on the same kernel, with a view'
-echo 'of its own. This is the view:'
+echo 'It is no virtual machine: it is a process like any other, on the same kernel,'
+echo 'with a view of its own. This is the view:'
 echo
-say kernel "$(uname -sr), the one of the machine outside"
-say hostname "$(hostname), its own (UTS namespace)"
-say processes "$(ls /proc | grep -c '^[0-9]') to be seen, and I am pid $$ (PID namespace)"
-say addresses "$(ip -o -4 addr show 2>/dev/null | awk '{print $2 " " $4}' | tr '\n' ' ')"
-say '' '(network namespace)'
-say users "$(awk '{print "uid " $1 " in here is uid " $2 " outside, " $3 " ids; "}' /proc/self/uid_map | tr '\n' ' ')"
-say '' '(user namespace)'
-say cgroup "$(head -n 1 /proc/self/cgroup), where its limits are kept and counted"
-say root "$(awk '$5 == "/" {for (i = 7; i <= NF; i++) if ($i == "-") print $(i + 1)}' /proc/self/mountinfo), its own mounts (mount namespace)"
+say kernel "$(uname -sr)" "shared with the machine"
+say hostname "$(hostname)" "uts namespace"
+say processes "$(ls /proc | grep -c '^[0-9]') to be seen, I am pid $$" "pid namespace"
+say addresses "${addresses:-none}" "net namespace"
+say users "uid $users" "user namespace"
+say root "${root:-not a mount of its own}" "mnt namespace"
+say cgroup "$(tail -n 1 /proc/self/cgroup | cut -d: -f3 | cut -c1-28)" "where limits are kept and counted"
 echo
-echo 'Its namespaces by number; two processes with the same number share that view:'
+echo 'The namespaces have numbers. Two processes with the same number share that view;'
+echo 'compare with: ls -l /proc/self/ns   on the machine itself.'
 echo
 for kind in cgroup ipc mnt net pid time user uts; do
-    [ -e "/proc/self/ns/$kind" ] && say "$kind" "$(readlink "/proc/self/ns/$kind")"
+    [ -e "/proc/self/ns/$kind" ] && printf '  %s\n' "$(readlink "/proc/self/ns/$kind")"
 done
 echo
-echo 'Compare with `readlink /proc/self/ns/*` outside; or look around: run this image with sh.'
+echo 'To look around yourself, run this image with: sh'
 echo
 """
 _GREETING = b"""
