@@ -94,7 +94,7 @@ class EngineProcess:
     @property
     def instance(self) -> str:
         """The name that its links, cgroups and tables carry (docs/architecture.md)."""
-        return "onggi-" + hashlib.sha256(os.path.realpath(self.data_root).encode()).hexdigest()[:8]
+        return "onggi-" + hashlib.sha256(self.data_root.encode()).hexdigest()[:8]
 
     def load_busybox(self) -> str:
         """Load the busybox image; its name."""

@@ -82,6 +82,13 @@ def test_create_twice_is_a_conflict(layout: Layout, group: str) -> None:
         layout.create(group)
 
 
+def test_a_group_just_below_the_top_can_be_joined(layout: Layout) -> None:
+    """A first-level group gets the processors and memory that v1 does not give it by itself."""
+    layout.create(PARENT)
+    with member(layout, PARENT) as pid:
+        assert layout.pids(PARENT) == (pid,)
+
+
 def test_a_failed_create_leaves_nothing(layout: Layout) -> None:
     """When a later hierarchy already has the group, the directories made before it are removed again."""
     path = f"{PARENT}/half"

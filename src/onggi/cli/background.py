@@ -17,7 +17,7 @@ import select
 import sys
 import time
 
-from onggi.cli.client import Connection
+from onggi.cli.client import connect
 from onggi.cli.failure import CommandFailed
 
 READY_VARIABLE = "ONGGI_READY_FD"
@@ -105,7 +105,7 @@ def _alive(pid: int) -> bool:
 
 def _answers(socket_path: str) -> bool:
     try:
-        Connection(socket_path).close()
+        connect(socket_path).close()
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ECONNREFUSED):
             return False

@@ -90,15 +90,10 @@ class Connection:
 
     __slots__ = ("_buffer", "path", "socket")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, connected: socket.socket, path: str) -> None:
         self.path = path
         self._buffer = b""
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            self.socket.connect(path)
-        except OSError:
-            self.socket.close()
-            raise
+        self.socket = connected
 
     def close(self) -> None:
         """Hang up."""
@@ -179,6 +174,17 @@ class Connection:
         """What has arrived beyond the last head: the first bytes of a hijacked stream."""
         piece, self._buffer = self._buffer, b""
         return piece
+
+
+def connect(path: str) -> Connection:
+    """Connect to the socket at `path`; OSError when nobody answers there."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.connect(path)
+    except OSError:
+        sock.close()
+        raise
+    return Connection(sock, path)
 
 
 def refusal(response: Response) -> EngineSaidNo:

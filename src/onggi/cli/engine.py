@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 
-from onggi.cli.client import API, Connection, Response
+from onggi.cli.client import API, connect
 from onggi.cli.failure import CommandFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from onggi.cli.client import Connection, Response
 
 
 class Engine:
@@ -31,7 +33,7 @@ class Engine:
     def connect(self) -> Connection:
         """A new connection; the engine is started first if it may be and nobody answers."""
         try:
-            return Connection(self.socket_path)
+            return connect(self.socket_path)
         except (FileNotFoundError, ConnectionRefusedError):
             if not self._may_start:
                 raise self._nobody() from None
@@ -44,7 +46,7 @@ class Engine:
         from onggi.cli import background
 
         background.start(self.socket_path)
-        return Connection(self.socket_path)
+        return connect(self.socket_path)
 
     def _nobody(self) -> CommandFailed:
         return CommandFailed(

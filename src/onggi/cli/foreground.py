@@ -9,15 +9,16 @@ import signal
 
 from onggi.cli import output, terminal
 from onggi.cli.client import with_query
-from onggi.cli.failure import EngineSaidNo
+from onggi.cli.failure import CommandFailed, EngineSaidNo
 from onggi.cli.signals import SignalPipe, name
+from onggi.cli.starting import NOT_RUN
 from onggi.cli.streams import Carrier
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from onggi.cli.client import Connection
+    from onggi.cli.client import Connection, Response
     from onggi.cli.engine import Engine
 
 
@@ -81,3 +82,14 @@ class Session:
         except EngineSaidNo as refused:
             if refused.code not in (404, 409):
                 output.warn(refused.message)
+
+
+def exit_code(waiting: tuple[Connection, Response]) -> int:
+    """The exit status that a `wait` stream carries."""
+    connection, response = waiting
+    answer = response.json()
+    connection.close()
+    error = (answer.get("Error") or {}).get("Message")
+    if error:
+        raise CommandFailed(str(error), status=NOT_RUN)
+    return int(answer["StatusCode"])

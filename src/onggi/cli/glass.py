@@ -1,13 +1,13 @@
 """What the engine shows of its work, for a reader: the plan, the steps that were done, the isolation that came of it.
 
-Callers: `commands/run`, `commands/explain`. Read next: `onggi/glass`, which writes what is shown here.
+Callers: `commands/run`, `commands/explain`. Read next: `onggi/glass/routes`, which says what is shown here.
 """
 
 from __future__ import annotations
 
-import sys
-
-from onggi.cli import output
+from onggi.cli import output, template
+from onggi.cli.client import quote
+from onggi.cli.failure import CommandFailed, EngineSaidNo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,38 +15,90 @@ if TYPE_CHECKING:
 
     from onggi.cli.engine import Engine
 
+_INDENT = "    "
+
 
 def show_plan(engine: Engine, config: dict[str, Any]) -> int:
     """Print the plan of a container that is not made: each step, and why."""
-    plan = engine.call("POST", "/glass/plan", config, versioned=False)
-    print_steps(plan["steps"])
+    steps = _ask(engine, "POST", "/glass/plan", config)["steps"]
+    print(f"{len(steps)} steps would be taken; nothing was done.")
+    _print_steps(steps)
     return 0
 
 
-def show_explain(engine: Engine, identifier: str) -> None:
-    """Print what was done for this container, and how long it took."""
-    explained = engine.call("GET", f"/glass/containers/{identifier}/explain", versioned=False)
-    print_steps(explained["steps"])
-
-
-def print_steps(steps: list[dict[str, Any]]) -> None:
-    """One line a step, numbered; below it, dimmed, the reason."""
-    width = len(str(len(steps)))
-    for number, step in enumerate(steps, 1):
-        lasted = f"  {output.milliseconds(step['lasted'])}" if step.get("lasted") else ""
-        print(f"{number:>{width}}  {output.visible(step['describe'])}{output.paint(lasted, 'dim')}")
-        if step.get("why"):
-            print(f"{'':>{width}}    {output.paint(output.visible(step['why']), 'dim')}")
-        if step.get("error"):
-            print(f"{'':>{width}}    {output.paint(output.visible(step['error']), 'red')}")
+def show_explain(engine: Engine, name: str, *, format: str = "") -> None:
+    """Print what this container is made of, what was done for it, and how long that took."""
+    explained = _ask(engine, "GET", f"/glass/containers/{quote(name)}/explain")
+    if format:
+        print(template.render(format, explained))
+        return
+    state = f"runs as process {explained['pid']}" if explained["running"] else "has ended"
+    print(f"{output.paint(explained['name'].removeprefix('/'), 'bold')} {explained['id'][:12]} {state}")
+    _print_namespaces(explained["namespaces"], whole=True)
+    _print_facts("Limits", explained["limits"])
+    _print_facts("Rights", explained["rights"])
+    _print_facts("Shared with the host, as for every container", explained["shared"])
+    _title(f"How it was made: {len(explained['steps'])} steps in {output.milliseconds(explained['took'])}")
+    _print_steps(explained["steps"])
 
 
 def show_isolation(engine: Engine, identifier: str) -> None:
     """Print which namespaces the container had of its own, its limits, capabilities and filter."""
-    explained = engine.call("GET", f"/glass/containers/{identifier}/explain", versioned=False)
-    rows = [
-        [space["name"], "own" if space["own"] else "shared", str(space["container"]), str(space["host"])]
-        for space in explained["namespaces"]
-    ]
-    print(file=sys.stdout)
-    print(output.table(["NAMESPACE", "", "CONTAINER", "HOST"], rows))
+    explained = _ask(engine, "GET", f"/glass/containers/{identifier}/explain")
+    _print_namespaces(explained["namespaces"], whole=False)
+    _print_facts("Limits", explained["limits"])
+    _print_facts("Rights", explained["rights"])
+    took = output.milliseconds(explained["took"])
+    print(f"\n{len(explained['steps'])} steps in {took} made it: onggi explain {explained['id'][:12]}")
+
+
+def _ask(engine: Engine, method: str, path: str, body: Any = None) -> Any:
+    try:
+        return engine.call(method, path, body, versioned=False)
+    except EngineSaidNo as refused:
+        if refused.code == 404 and refused.message == "page not found":
+            raise CommandFailed(f"explain: the engine at `{engine.socket_path}` is not Onggi") from refused
+        raise
+
+
+def _print_namespaces(spaces: list[dict[str, Any]], *, whole: bool) -> None:
+    own = sum(space["own"] for space in spaces)
+    _title(f"Namespaces: {own} of its own, {len(spaces) - own} shared with the host")
+    rows, styles = [], []
+    for space in spaces:
+        rows.append(
+            [space["name"], "own" if space["own"] else "shared", space["container"], space["host"], space["text"]]
+        )
+        styles.append(["bold", "green" if space["own"] else "yellow", "", "", "dim"])
+    print(output.table(["", "", "INSIDE", "HOST", ""], rows, styles))
+    for space in spaces if whole else ():
+        if space["facts"]:
+            _print_facts(f"{space['name']}: {space['title']}", space["facts"])
+
+
+def _print_facts(title: str, facts: list[dict[str, str]]) -> None:
+    if not facts:
+        return
+    _title(title)
+    width = min(max(len(fact["title"]) for fact in facts), 28)
+    for fact in facts:
+        print(f"{_INDENT}{output.visible(fact['title']):<{width}}  {output.visible(fact['text'])}")
+
+
+def _print_steps(steps: list[dict[str, Any]]) -> None:
+    width = len(str(len(steps)))
+    doer = ""
+    for number, step in enumerate(steps, 1):
+        if step["where"] != doer:
+            doer = step["where"]
+            print(output.paint(f"{doer}:", "bold"))
+        lasted = f"  {output.milliseconds(step['lasted'])}" if step["lasted"] else ""
+        print(f"{number:>{width}}  {output.visible(step['describe'])}{output.paint(lasted, 'cyan')}")
+        if step["why"]:
+            print(f"{'':>{width}}{_INDENT}{output.paint(output.visible(step['why']), 'dim')}")
+        if step["error"]:
+            print(f"{'':>{width}}{_INDENT}{output.paint(output.visible(step['error']), 'red')}")
+
+
+def _title(text: str) -> None:
+    print(f"\n{output.paint(text, 'bold')}")

@@ -41,6 +41,10 @@ class KeeperLink:
             raise
         return cls(control, on_exit)
 
+    def adopted(self) -> None:
+        """There will be no `started`: the container runs already."""
+        self._started.set_result({})
+
     async def wait_started(self) -> dict[str, Any]:
         """The keeper's `started` message with its `trace`; StartFailed as the keeper or init told it."""
         return await self._started

@@ -1,7 +1,8 @@
 """Work inside a tree that an archive fills: a forked child that has this tree and nothing else.
 
-The child keeps the descriptors it is told to keep, changes its root to the tree, and only then does its work; it ends
-by `_exit`, so nothing of the parent's is flushed or cleaned twice. Everything that it calls must have been imported
+The child goes into a mount namespace of its own where the tree is the root and the host's is gone, keeps the descriptors
+it is told to keep and the capabilities that making files takes, and only then does its work; it ends by `_exit`, so
+nothing of the parent's is flushed or cleaned twice. Everything that it calls must have been imported
 before, because no library can be found any more (CVE-2019-14271). Errors come back as fields.
 Never to be called in the engine, which has threads: a worker process does this. Callers: `store/layers`.
 """
@@ -17,10 +18,15 @@ from types import TracebackType
 from typing import Any
 
 from onggi.errors import KernelError, OnggiError, Unavailable, from_fields
+from onggi.kernel import capability, mount, process
 from onggi.kernel.fd import Fd
+from onggi.kernel.flags import Clone, Ms
 
 Work = Callable[[int], dict[str, Any]]
 """Gets the root directory's descriptor; what it returns must be good for JSON."""
+
+# Any owner, any mode, devices, file capabilities; SYS_ADMIN for attributes in trusted.*.
+_KEPT = capability.mask(["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP", "SYS_ADMIN"])
 
 
 class Confined:
@@ -83,8 +89,18 @@ def _child(tree: int, work: Work, answer: int, keep: Iterable[int]) -> None:
 
 def _enter(tree: int, keep: set[int]) -> None:
     os.umask(0)
-    os.fchdir(tree)
-    os.chroot(".")
+    here = mount.clone_tree("", fd=tree, recursive=False)  # while the tree's mount is still of our namespace
+    process.unshare(Clone.NEWNS)
+    mount.set_propagation("/", Ms.PRIVATE | Ms.REC)  # or the host would see our mounts, and pivot_root(2) would refuse
+    mount.attach(here, mount.open_path("/"))
+    os.fchdir(here)
+    mount.pivot_to_here()
+    _close_all_but(keep)
+    capability.apply_sets(capability.CapabilitySets(_KEPT, _KEPT, _KEPT, 0, 0))
+    process.set_death_signal(signal.SIGKILL)
+
+
+def _close_all_but(keep: set[int]) -> None:
     low = 0
     for fd in sorted(keep | {2}):  # 2: the place of an interpreter's last words
         os.closerange(low, fd)

@@ -19,6 +19,7 @@ from onggi.kernel.fd import Fd
 from onggi.kernel.path import Resolve, open_in_root
 
 DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_ANY_DIRECTORY = os.O_PATH | os.O_DIRECTORY
 _LINK = os.O_PATH | os.O_NOFOLLOW
 _BENEATH = Resolve.BENEATH | Resolve.NO_MAGICLINKS
 _STRICT = _BENEATH | Resolve.NO_SYMLINKS
@@ -52,14 +53,21 @@ def escapes(name: bytes) -> Corrupt:
 
 def open_directory(root: int, parts: list[bytes]) -> Fd:
     """The directory `parts` below `root`, links on the way followed within it; OSError, or Corrupt if one leaves."""
-    if not parts:
-        return Fd(os.open(".", DIRECTORY, dir_fd=root))
     try:
-        return Fd(open_in_root(root, b"/".join(parts), DIRECTORY, resolve=_STRICT))
-    except KernelError as error:
+        return _open(root, parts, _ANY_DIRECTORY, _STRICT)
+    except OSError as error:
         if error.errno != errno.ELOOP:
             raise
     return _walk(root, parts)
+
+
+def _open(root: int, parts: list[bytes], flags: int, resolve: int) -> Fd:
+    """openat2(2), its failures as the builtin classes (FileNotFoundError and so on) that code below can tell apart."""
+    name = b"/".join(parts) or b"."
+    try:
+        return Fd(open_in_root(root, name, flags, resolve=resolve))
+    except KernelError as error:
+        raise OSError(error.errno, error.strerror, name) from None
 
 
 def _walk(root: int, parts: list[bytes]) -> Fd:
@@ -80,15 +88,15 @@ def _walk(root: int, parts: list[bytes]) -> Fd:
             continue
         links += 1
         if links > _MOST_LINKS:
-            raise KernelError("openat2", b"/".join(parts).decode(errors="replace"), errno.ELOOP)
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), b"/".join(parts))
         trail = [] if target.startswith(b"/") else trail[:-1]
         todo += reversed([step for step in target.split(b"/") if step and step != b"."])
-    return Fd(open_in_root(root, b"/".join(trail) or b".", DIRECTORY, resolve=_STRICT))
+    return _open(root, trail, _ANY_DIRECTORY, _STRICT)
 
 
 def _link_target(root: int, trail: list[bytes]) -> bytes | None:
     """Where the link at `trail` points; None if it is none. No component before the last is a link."""
-    with Fd(open_in_root(root, b"/".join(trail), _LINK, resolve=_BENEATH)) as place:
+    with _open(root, trail, _LINK, _BENEATH) as place:
         if not stat.S_ISLNK(os.fstat(place.fileno()).st_mode):
             return None
         return os.readlink(b"", dir_fd=place.fileno())

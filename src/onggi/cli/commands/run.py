@@ -12,17 +12,17 @@ from __future__ import annotations
 import os
 import sys
 
-from onggi.cli import container_config, output
+from onggi.cli import container_config, foreground, output
 from onggi.cli.client import with_query
 from onggi.cli.container_flags import FLAGS
 from onggi.cli.failure import CommandFailed, EngineSaidNo
 from onggi.cli.flags import Command, Flag
+from onggi.cli.starting import NOT_RUN, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from onggi.cli.client import Connection, Response
     from onggi.cli.engine import Engine
     from onggi.cli.flags import Parsed
 
@@ -41,12 +41,13 @@ COMMAND = Command(
     interspersed=False,
     epilog="IMAGE `hello` is made on the spot; `host` is this machine's own files below a throw-away layer.",
 )
-_NOT_RUN = 125
 
 
 def run(engine: Engine, parsed: Parsed) -> int:
     """Run it; the container's exit status, or 125, 126, 127 when it could not be started, as Docker has them."""
     config = container_config.body(parsed, attached=not parsed["detach"])
+    if parsed["tty"] and parsed["interactive"] and not parsed["detach"] and not os.isatty(0):
+        raise CommandFailed("use stdin as a terminal: it is none", hint="leave out -t, or give it a terminal", status=1)
     if parsed["dry-run"]:
         from onggi.cli import glass
 
@@ -73,12 +74,12 @@ def create(engine: Engine, parsed: Parsed, config: dict[str, Any]) -> str:
     """Create the container and return its id; the cidfile is written, warnings are shown."""
     cidfile = parsed["cidfile"]
     if cidfile and os.path.lexists(cidfile):
-        raise CommandFailed(f"write `{cidfile}`: it exists", hint="remove it, or name another file", status=_NOT_RUN)
+        raise CommandFailed(f"write `{cidfile}`: it exists", hint="remove it, or name another file", status=NOT_RUN)
     path = with_query("/containers/create", {"name": parsed["name"], "platform": parsed["platform"]})
     try:
         created = engine.call("POST", path, config)
     except EngineSaidNo as refused:
-        refused.status = _NOT_RUN
+        refused.status = NOT_RUN
         if refused.code == 404 and "image" in refused.message.lower():
             refused.hint = refused.hint or _image_hint(config["Image"])
         raise
@@ -98,29 +99,7 @@ def _image_hint(image: str) -> str:
     )
 
 
-def start(engine: Engine, identifier: str) -> None:
-    """Start it; the exit status of a failure tells a missing command from one that cannot be executed."""
-    try:
-        engine.call("POST", f"/containers/{identifier}/start")
-    except EngineSaidNo as refused:
-        refused.status = _start_status(refused.message)
-        raise
-
-
-def _start_status(message: str) -> int:
-    lowered = message.lower()
-    if any(
-        text in lowered for text in ("executable file not found", "no such file or directory", "system cannot find")
-    ):
-        return 127
-    return 126 if "permission denied" in lowered or "is a directory" in lowered else _NOT_RUN
-
-
 def _foreground(engine: Engine, parsed: Parsed, identifier: str) -> int:
-    from onggi.cli import foreground
-
-    if parsed["tty"] and parsed["interactive"] and not os.isatty(0):
-        raise CommandFailed("use stdin as a terminal: it is none", hint="leave out -t, or give it a terminal", status=1)
     query = {
         "stream": True,
         "stdin": parsed["interactive"],
@@ -143,7 +122,7 @@ def _foreground(engine: Engine, parsed: Parsed, identifier: str) -> int:
     if detached:
         print(file=sys.stderr)
         return 0
-    return exit_code(waiting)
+    return foreground.exit_code(waiting)
 
 
 def _forget(engine: Engine, identifier: str) -> None:
@@ -153,14 +132,3 @@ def _forget(engine: Engine, identifier: str) -> None:
     except EngineSaidNo as refused:
         if refused.code not in (404, 409):
             output.warn(refused.message)
-
-
-def exit_code(waiting: tuple[Connection, Response]) -> int:
-    """The exit status that a `wait` stream carries."""
-    connection, response = waiting
-    answer = response.json()
-    connection.close()
-    error = (answer.get("Error") or {}).get("Message")
-    if error:
-        raise CommandFailed(str(error), status=_NOT_RUN)
-    return int(answer["StatusCode"])

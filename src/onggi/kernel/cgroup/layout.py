@@ -133,9 +133,11 @@ class Layout:
         off: tuple[str, ...] = ()
         with ExitStack() as undo:
             for mount in self.mounts:
-                directory = mount.directory + _checked(path)
+                directory = mount.directory + _below_top(path)
                 try:
-                    made = tree.make(directory, mount.directory, version=mount.version)
+                    made = tree.make(
+                        directory, mount.directory, cpuset=mount.version == 1 and "cpuset" in mount.controllers
+                    )
                 except OSError as error:
                     raise KernelError("mkdir", directory, error.errno or 0, hint=_mkdir_hint(error)) from error
                 if not made:

@@ -19,7 +19,7 @@ from onggi.kernel.cgroup.limits import read, write
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.05
 
 
-def make(directory: str, top: str, *, version: int) -> bool:
+def make(directory: str, top: str, *, cpuset: bool) -> bool:
     """mkdir(2) for the directory and what is missing above it, up to `top`; False when it was there already."""
     try:
         os.mkdir(directory, 0o755)
@@ -29,20 +29,20 @@ def make(directory: str, top: str, *, version: int) -> bool:
         above = os.path.dirname(directory)
         if len(above) < len(top):
             raise
-        make(above, top, version=version)
-        if version == 1:
-            _prepare_v1(above)
-        return make(directory, top, version=version)
+        make(above, top, cpuset=cpuset)
+        if cpuset:
+            write(above, "cgroup.clone_children", "1")  # groups made below start with a copy of the sets
+        return make(directory, top, cpuset=cpuset)
+    if cpuset:
+        _fill(directory)
     return True
 
 
-def _prepare_v1(above: str) -> None:
-    """A new cpuset has no processor and no memory, and no process can join it, until it is told which."""
+def _fill(directory: str) -> None:
+    """A new v1 cpuset has no processor and no memory, and no process can join it (ENOSPC), until it is told which."""
     for file in ("cpuset.cpus", "cpuset.mems"):
-        if os.path.exists(f"{above}/{file}") and not read(above, file):
-            write(above, file, _inherited(os.path.dirname(above), file))
-    if os.path.exists(f"{above}/cpuset.cpus"):
-        write(above, "cgroup.clone_children", "1")  # groups made below start with a copy of these two
+        if not read(directory, file):
+            write(directory, file, _inherited(os.path.dirname(directory), file))
 
 
 def _inherited(directory: str, file: str) -> str:

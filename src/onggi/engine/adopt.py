@@ -1,0 +1,100 @@
+"""Finding running containers again, and clearing what nobody owns.
+
+Start-up compares what the kernel and the run directories have with what the records say: a keeper that answers is taken
+back; one that left an exit record tells how its container ended; what has no record is removed. Only things of this
+instance are touched: they carry its name. Callers: `containers`. Read next: `runtime/keeper`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from onggi.engine.container import Container
+from onggi.engine.instance import Instance
+from onggi.engine.keeper_link import KeeperLink
+from onggi.errors import OnggiError
+from onggi.kernel.cgroup.layout import Layout
+from onggi.runtime.keeper import EXIT_NAME, SOCKET_NAME, STATE_NAME
+
+Ended = Callable[[Container, dict[str, Any] | None], None]
+
+
+async def reconnect(instance: Instance, container: Container, ended: Ended) -> KeeperLink | None:
+    """The line to a keeper that is still there, its state written into the record; None when nobody listens."""
+    run_dir = instance.run_dir(container.id)
+    try:
+        directory = os.open(run_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        path = f"/proc/self/fd/{directory}/{SOCKET_NAME}"  # sun_path holds 107 bytes
+        link = KeeperLink.connect(path, lambda record: ended(container, record))
+    except OSError:  # no socket, or nobody behind it
+        return None
+    finally:
+        os.close(directory)
+    link.adopted()
+    try:
+        state = await link.ask("state")
+    except OnggiError:  # it ended between the two calls
+        return None
+    record = container.record.state
+    record.pid, record.started_at = state["pid"], state["started_at"]
+    if record.status != "paused":
+        record.status = "running"
+    return link
+
+
+def exit_record(instance: Instance, container_id: str) -> dict[str, Any] | None:
+    """What the keeper left about the end of the last run."""
+    return _read(instance.run_dir(container_id) / EXIT_NAME)
+
+
+def ran(instance: Instance, container_id: str) -> bool:
+    """A run began, by what its keeper left, that the record may not know of."""
+    return (instance.run_dir(container_id) / STATE_NAME).exists()
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        record: dict[str, Any] = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return record
+
+
+def forget_run(run_dir: Path) -> None:
+    """Remove what the last run left, before the next one begins."""
+    for name in (EXIT_NAME, STATE_NAME, SOCKET_NAME):
+        (run_dir / name).unlink(missing_ok=True)
+
+
+def remove_run(run_dir: Path) -> None:
+    """Remove a run directory, which may not be there."""
+    shutil.rmtree(run_dir, ignore_errors=True)
+
+
+def clean_cgroup(layout: Layout, path: str) -> None:
+    """Kill what is left in a group and remove it."""
+    if layout.exists(path):
+        layout.kill(path)
+        layout.remove(path)
+
+
+def sweep(instance: Instance, layout: Layout, known: set[str]) -> None:
+    """Remove run directories, data directories and groups of containers that no record knows."""
+    for parent in (instance.exec_root / "containers", instance.data_root / "containers"):
+        for entry in os.scandir(parent):
+            if entry.name not in known:
+                shutil.rmtree(entry.path, ignore_errors=True)
+    for directory in layout.directories(f"/{instance.name}"):
+        if not os.path.isdir(directory):
+            continue
+        for entry in os.scandir(directory):
+            if entry.is_dir() and entry.name not in known:
+                clean_cgroup(layout, f"/{instance.name}/{entry.name}")
