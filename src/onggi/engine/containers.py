@@ -14,7 +14,6 @@ import secrets
 import socket
 import time
 from collections.abc import Awaitable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -34,7 +33,8 @@ from onggi.engine.logs import LogStream
 from onggi.engine.merge import merge
 from onggi.engine.networks import Networks
 from onggi.engine.records import ContainerRecord, Records, StateRecord
-from onggi.errors import Conflict, Invalid, NotFound, OnggiError, StartFailed, Unchanged, Unsupported
+from onggi.engine.security import decide
+from onggi.errors import Conflict, Invalid, OnggiError, Unchanged, Unsupported
 from onggi.kernel.cgroup.layout import Layout
 from onggi.network.endpoint import Endpoint, links
 from onggi.oci.image import RunConfig
@@ -44,6 +44,10 @@ from onggi.wire.containers import ContainerCreate, ContainerCreated, ContainerIn
 from onggi.wire.document import to_wire
 from onggi.wire.filters import Filters
 from onggi.wire.options import AttachOptions, LogOptions
+
+Steps = list[dict[str, str]]
+Endpoints = list[Endpoint]
+Users = list[tuple[str, bool]]
 
 _log = logging.getLogger("onggi.containers")
 _STOP_SECONDS = 10
@@ -339,7 +343,11 @@ class Containers:
             raise Unchanged("stop", container.name, "it does not run")
         config = container.body.config
         number = signals.parse(signal or config.stop_signal or "SIGTERM")
-        seconds = timeout if timeout is not None else (config.stop_timeout if config.stop_timeout is not None else _STOP_SECONDS)
+        seconds = (
+            timeout
+            if timeout is not None
+            else (config.stop_timeout if config.stop_timeout is not None else _STOP_SECONDS)
+        )
         exited = container.next_exit()
         await self._send(container, number)
         try:
@@ -523,9 +531,7 @@ class Containers:
                     "attach", [theirs.fileno()], stdin=False, stdout=True, stderr=True, raw_frames=True, offset=end
                 )
         details = ",".join(f"{k}={v}" for k, v in sorted((container.body.config.labels or {}).items()))
-        return LogStream(
-            path, options, tty=container.body.config.tty, details=details, follow=follow, end=end
-        )
+        return LogStream(path, options, tty=container.body.config.tty, details=details, follow=follow, end=end)
 
     async def resize(self, ref: str, height: int, width: int) -> None:
         """Set its terminal's size; Conflict if it does not run."""
@@ -555,8 +561,10 @@ class Containers:
         """What `explain` starts from: pid, names, limits, cgroup, the trace of the last start."""
         container = self.directory.find(ref)
         record = container.record
-        around = spec.Surroundings([], {}, container.body.config.hostname or container.id[:12], lambda _: record.state.pid)
-        security = spec.decide(container.body.host_config, self._instance.exec_root / "seccomp")
+        around = spec.Surroundings(
+            [], {}, container.body.config.hostname or container.id[:12], lambda _: record.state.pid
+        )
+        security = decide(container.body.host_config, self._instance.exec_root / "seccomp")
         return {
             "id": container.id,
             "name": container.name,
@@ -571,7 +579,7 @@ class Containers:
             "config": spec.config(self._instance, record, container.body, around, security),
         }
 
-    async def plan(self, body: ContainerCreate) -> list[dict[str, str]]:
+    async def plan(self, body: ContainerCreate) -> Steps:
         """The steps that a start of this request would take; nothing is done."""
         refusals.check(body)
         image = await self._images.for_container(body.config.image, "")
@@ -605,7 +613,7 @@ class Containers:
 
     # ---- the engine's own life -----------------------------------------------------------------------------------
 
-    async def restore(self) -> list[Endpoint]:
+    async def restore(self) -> Endpoints:
         """Take back what ran before this engine started; returns the endpoints of what still runs."""
         found, broken = await self._records.load()
         for error in broken:
@@ -614,8 +622,8 @@ class Containers:
             container = Container.of(record)
             self.directory.add(container)
         await blocking(adopt.sweep, self._instance, self._layout, {c.id for c in self.directory})
-        endpoints: list[Endpoint] = []
-        for container in list(self.directory):
+        endpoints: Endpoints = []
+        for container in tuple(self.directory):
             link = await adopt.reconnect(self._instance, container, self._exited)
             if link is not None:
                 container.link = link
@@ -624,7 +632,7 @@ class Containers:
                 await self._finish(container, None)
         return endpoints
 
-    def find_image_users(self, image_id: str) -> list[tuple[str, bool]]:
+    def find_image_users(self, image_id: str) -> Users:
         """The containers made from an image: id, and whether it runs."""
         return [(c.id, c.is_running) for c in self.directory if c.record.image_id == image_id]
 
@@ -654,5 +662,3 @@ class Containers:
 
 async def _result(future: asyncio.Future[int]) -> WaitResult:
     return WaitResult(status_code=await future)
-
-

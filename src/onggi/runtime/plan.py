@@ -21,10 +21,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from onggi.kernel import capability
 from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import Clone, MountAttr, Ms
-from onggi.oci.runtime import Capabilities, Mount, Spec
+from onggi.oci.runtime import Mount, Spec
 from onggi.runtime import mounts, rights, surroundings
 from onggi.runtime.options import MountOptions, parse_options
 from onggi.runtime.request import Request
@@ -266,19 +265,10 @@ def _rights(request: Request) -> Iterator[Step]:
     umask = process.umask if process.umask is not None else 0o022
     yield rights.SetUser(may_set_groups, umask, "process.user")
     if process.capabilities is not None:
-        yield rights.SetCapabilities(_masks(process.capabilities), "process.capabilities")
+        yield rights.SetCapabilities(process.capabilities, "process.capabilities")
     if process.no_new_privileges:
         yield rights.NoNewPrivileges("process.noNewPrivileges")
         if request.seccomp:
             yield filter_step
     yield rights.DieWithKeeper("no container without its keeper")
 
-
-def _masks(sets: Capabilities) -> capability.CapabilitySets:
-    return capability.CapabilitySets(
-        capability.mask(sets.bounding),
-        capability.mask(sets.effective),
-        capability.mask(sets.permitted),
-        capability.mask(sets.inheritable),
-        capability.mask(sets.ambient),
-    )

@@ -34,6 +34,11 @@ def rfc3339_fixed(ns: int) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{rest:09d}Z"
 
 
+def is_rfc3339(text: str) -> bool:
+    """Whether `parse_rfc3339` can read it."""
+    return _RFC3339.fullmatch(text) is not None
+
+
 def parse_rfc3339(text: str) -> int:
     """Nanoseconds of an RFC 3339 time; a date alone and a time without a zone are in UTC. Go's zero time is 0."""
     found = _RFC3339.fullmatch(text)
