@@ -1,8 +1,8 @@
 """A load's worker process, driven: archive in at its stdin, JSON lines out at its stdout.
 
-    {"id", "status", "current", "total"}    progress on one layer
-    {"loaded": {"id", "names"}}             one image that is there now, in the end
-    {"error": {…}}                          the failure, as `OnggiError.to_fields`
+    {"progress": {"id", "status", "current", "total"}}    how far one layer is
+    {"loaded": [{"id", "names"}]}                         the images that are there now, in the end
+    {"error": {…}}                                        the failure, as `OnggiError.to_fields`
 
 The worker unpacks what strangers packed, so it is neither a thread nor a fork of the engine. A load that nobody waits
 for any more is killed; what it left aside is collected. Callers: `images`. The next room is `store/worker`.
@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -47,17 +47,30 @@ class Loaded:
 Report: TypeAlias = Progress | Loaded
 
 
-async def load(root: Path, archive: AsyncIterator[bytes]) -> AsyncGenerator[Report, None]:
+async def make(root: Path, name: str) -> None:
+    """Make one of the images that need no archive, `hello` or `host`."""
+    async for _ in load(root, _nothing(), verb=name):
+        continue
+
+
+async def _nothing() -> AsyncGenerator[bytes, None]:
+    nothing: tuple[bytes, ...] = ()
+    for chunk in nothing:
+        yield chunk
+
+
+async def load(root: Path, archive: AsyncIterator[bytes], *, verb: str = "load") -> AsyncGenerator[Report, None]:
     """Load the archive into the store at `root`; raises what the worker raised, or what reading the archive did."""
     code = f"import sys; sys.path.insert(0, {_SOURCE!r}); from onggi.store.worker import main; main()"
     # without -S: the worker needs its decompressors, which are installed beside us
-    words = (sys.executable, "-I", "-c", code, "load", "--root", str(root))
+    words = (sys.executable, "-I", "-c", code, verb, "--root", str(root))
     worker = await asyncio.create_subprocess_exec(*words, stdin=_PIPE, stdout=_PIPE, limit=_LONGEST_LINE)
     feeder = asyncio.create_task(_feed(worker, archive))
     try:
         assert worker.stdout is not None  # it is a pipe
         async for line in worker.stdout:
-            yield _report(json.loads(line))
+            for report in _reports(json.loads(line)):
+                yield report
         status = await worker.wait()
         await feeder
         if status != 0:
@@ -87,9 +100,10 @@ async def _feed(worker: asyncio.subprocess.Process, archive: AsyncIterator[bytes
         worker.stdin.close()
 
 
-def _report(fields: dict[str, Any]) -> Report:
-    if "error" in fields:
-        raise from_fields(fields["error"])
-    if "loaded" in fields:
-        return Loaded(fields["loaded"]["id"], tuple(fields["loaded"]["names"]))
-    return Progress(fields["id"], fields["status"], fields["current"], fields["total"])
+def _reports(message: dict[str, Any]) -> Sequence[Report]:
+    if "error" in message:
+        raise from_fields(message["error"])
+    if "loaded" in message:
+        return [Loaded(image["id"], tuple(image["names"])) for image in message["loaded"]]
+    fields = message["progress"]
+    return [Progress(fields["id"], fields["status"], fields["current"], fields["total"])]

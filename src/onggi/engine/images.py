@@ -19,7 +19,7 @@ from onggi.oci.digest import Digest
 from onggi.oci.image import RunConfig
 from onggi.oci.platform import Platform, rank
 from onggi.oci.reference import Reference
-from onggi.store import deletion
+from onggi.store import builtin, deletion
 from onggi.store.images import Image
 from onggi.store.snapshots import Overlay
 from onggi.store.store import Store
@@ -60,7 +60,7 @@ class Images:
 
     async def for_container(self, name: str, platform: str) -> ContainerImage:
         """The image that `name` means; NotFound if there is none, or none for `platform`."""
-        image = await self._find(name)
+        image = await self._find_or_make(name)
         if platform:
             _check_platform(image, name, Platform.parse(platform))
         return ContainerImage(str(image.id), image.config.run, image.layers)
@@ -135,6 +135,17 @@ class Images:
 
     async def _find(self, name: str) -> Image:
         return await blocking(self._store.images.resolve, name)
+
+    async def _find_or_make(self, name: str) -> Image:
+        """The image; `hello` and `host` come into being when first asked for."""
+        try:
+            return await self._find(name)
+        except NotFound:
+            wanted = name.removesuffix(":latest")
+            if wanted not in builtin.NAMES:
+                raise
+            await image_load.make(self._store.root, wanted)
+            return await self._find(name)
 
     async def _loaded(self, report: image_load.Loaded) -> builtins.list[bytes]:
         names = report.names or (report.id,)
