@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -255,6 +256,20 @@ def test_networks_are_found_by_id_name_and_start_of_an_id(host: Machine) -> None
     for unknown in ("nope", "", "../bridge"):
         with pytest.raises(NotFound):
             host.do(networks.inspect(unknown))
+
+
+def test_a_preview_tells_what_a_start_would_get_and_does_nothing(host: Machine) -> None:
+    """Same address, same link name, no bridge; what cannot be attached is an error here, too."""
+    networks = host.started()
+    before = host.state()
+    (told,) = host.do(networks.preview("a" * 64))
+    assert host.state() == before
+    assert networks.endpoints("a" * 64) == ()
+    (given,) = host.do(networks.attach("a" * 64))
+    assert replace(told, id=given.id) == given
+    assert [e.driver for e in host.do(networks.preview("a" * 64, "none"))] == ["null"]
+    with pytest.raises(NotFound):
+        host.do(networks.preview("a" * 64, "mynet"))
 
 
 def test_host_and_none_need_no_bridge(host: Machine) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import TypeVar
 
 from onggi.engine import network_views
@@ -57,7 +57,7 @@ class Networks:
     """All networks of one engine. `start` comes first, `stop` last."""
 
     def __init__(
-        self, options: Options, observer: Observer, name_of: Callable[[str], str] = lambda id: id[:12]
+        self, options: Options, observer: Observer, name_of: Callable[[str], str] = lambda container: container[:12]
     ) -> None:
         """`name_of` gives a container's name by its id, for the network's own document."""
         self._options = options
@@ -94,7 +94,7 @@ class Networks:
     async def list(self, filters: Filters | None = None) -> list[Network]:
         """The networks that match, by name."""
         asked = filters or Filters()
-        found = [record for record in self._networks.values() if _matches(record, asked)]
+        found = [record for record in self._networks.values() if network_views.matches(record, asked)]
         return [network_views.network(r, (), self._name_of) for r in sorted(found, key=lambda r: r.name)]
 
     async def inspect(self, name: str) -> Network:
@@ -156,6 +156,17 @@ class Networks:
             self._endpoints[container_id] = (endpoint,)
         return (endpoint,)
 
+    async def preview(self, container_id: str, mode: str = "") -> Sequence[Endpoint]:
+        """What `attach` would give if nothing came in between; nothing is made or taken."""
+        if mode.startswith("container:"):
+            return ()
+        record = self._find("bridge" if mode in ("", "default") else mode)
+        endpoint = Endpoint(new_id(), record.id, record.name, record.driver, container_id)
+        if not record.bridge:
+            return (endpoint,)
+        address = self._addresses[record.id].peek()
+        return (self._plugged(endpoint, host_link_name(self._options.instance, container_id, 0), address, ""),)
+
     async def detach(self, container_id: str) -> None:
         """Release the addresses of a container that has ended; its links go with its namespace."""
         for endpoint in self._endpoints.pop(container_id, ()):
@@ -201,9 +212,11 @@ class Networks:
             await self._move_aside(self._networks[endpoint.network_id])
             await self._kernel(self._make, self._networks[endpoint.network_id])
             host_link = await self._kernel(self._free_link, endpoint.container_id)
-        record = self._networks[endpoint.network_id]
-        pool = self._addresses[record.id]
-        address = pool.allocate()
+        address = self._addresses[endpoint.network_id].allocate()
+        return self._plugged(endpoint, host_link, address, mac)
+
+    def _plugged(self, endpoint: Endpoint, host_link: str, address: IPv4Address, mac: str) -> Endpoint:
+        record, pool = self._networks[endpoint.network_id], self._addresses[endpoint.network_id]
         return replace(
             endpoint,
             bridge=record.bridge,
@@ -366,17 +379,3 @@ def _bare(endpoint: Endpoint) -> str:
 
 def _first_host(subnet: IPv4Network) -> str:
     return f"{subnet.network_address + 1}/{subnet.prefixlen}"
-
-
-def _matches(record: NetworkRecord, filters: Filters) -> bool:
-    kind = "builtin" if record.is_default else "custom"
-    if "dangling" in filters and filters.flag("dangling", default=False):
-        return False  # what every engine has is never dangling
-    return (
-        filters.match_pattern("name", record.name)
-        and filters.match_prefix("id", record.id)
-        and filters.match("driver", record.driver)
-        and filters.match("scope", "local")
-        and filters.match("type", kind)
-        and filters.match_labels(record.labels)
-    )
