@@ -60,7 +60,7 @@ class Machine:
                     mtu=link["mtu"],
                     hairpin=link["hairpin"],
                 )
-                routes = [Route(gateway=gateway, link=link["name"]) for gateway in link["gateways"]]
+                routes = [Route(**route, link=link["name"]) for route in link["routes"]]
                 inside.configure(link["name"], link["addresses"], routes)
         return namespace
 

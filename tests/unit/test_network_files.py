@@ -132,7 +132,8 @@ def test_links_are_what_the_runtime_reads() -> None:
     """One value for each link; no IPv6 address means no IPv6."""
     (link,) = links([_ENDPOINT])
     assert json.loads(json.dumps(link)) == link
-    assert (link["addresses"], link["gateways"]) == (["172.17.0.2/16"], ["172.17.0.1"])
+    assert (link["addresses"], link["mac"]) == (["172.17.0.2/16"], "02:42:ac:11:00:02")
+    assert link["routes"] == [{"destination": "default", "gateway": "172.17.0.1"}]
     assert sysctls([_ENDPOINT]) == {"net.ipv6.conf.eth0.disable_ipv6": "1"}
 
 

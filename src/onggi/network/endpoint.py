@@ -66,8 +66,8 @@ def host_link_name(instance: str, container_id: str, number: int) -> str:
 def links(endpoints: Sequence[Endpoint]) -> list[dict[str, Any]]:
     """What the runtime carries out, one JSON-able value for each link; the first gateway is the default route's.
 
-    `kind`, `host_name`, `bridge`, `mtu` and `hairpin` are for the keeper; `name`, `mac`, `addresses` and `gateways` (of default
-    routes) for the inside.
+    `kind`, `host_name`, `bridge`, `mtu` and `hairpin` are for the keeper; `name`, `mac`, `addresses` and `routes` for the
+    inside.
     """
     made: list[dict[str, Any]] = []
     for endpoint in endpoints:
@@ -96,6 +96,6 @@ def _link(endpoint: Endpoint, *, is_first: bool) -> dict[str, Any]:
         "mac": endpoint.mac,
         "mtu": endpoint.mtu,
         "addresses": [a for a in (endpoint.address, endpoint.address6) if a],
-        "gateways": gateways,
+        "routes": [{"destination": "default", "gateway": gateway} for gateway in gateways],
         "hairpin": bool(endpoint.ports),
     }
