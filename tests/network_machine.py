@@ -61,6 +61,9 @@ class Machine:
                     hairpin=link["hairpin"],
                 )
                 routes = [Route(**route, link=link["name"]) for route in link["routes"]]
+                for key, value in link["sysctls"].items():
+                    with namespace.inside():
+                        Path("/proc/sys", *key.split(".")).write_text(value)
                 inside.configure(link["name"], link["addresses"], routes)
         return namespace
 

@@ -349,6 +349,13 @@ def test_the_bridge_believes_no_router_advertisement(host: Machine) -> None:
     assert list(values.values()) == ["1", "1", "0"]
 
 
+def test_a_container_without_ipv6_has_no_link_local_address(host: Machine) -> None:
+    """There is no second, unguarded way between two containers."""
+    container, endpoint = host.run(host.started(), "a" * 64)
+    with container.netlink() as inside:
+        assert [a.address for a in inside.addresses("eth0")] == [endpoint.address]
+
+
 def test_user_defined_networks_are_refused_by_name(host: Machine) -> None:
     """Creation says what is not there yet; a name that exists is a conflict; the default ones cannot be removed."""
     networks = host.started()

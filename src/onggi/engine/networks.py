@@ -9,6 +9,7 @@ Callers: `engine/containers`, `api/routes/networks`. Read next: `network/bridge`
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -35,6 +36,8 @@ from onggi.wire.networks import Network, NetworkCreate, NetworkCreated
 T = TypeVar("T")
 
 _MTU = 1500
+_IPV6 = "/proc/sys/net/ipv6"
+"""Not there where the kernel was booted without IPv6."""
 _HOST_LINK = re.compile(r"v[0-9a-f]{8}[0-9]")
 _HOST_LINKS = 10
 """Names for the host's end of one container: the old link may outlive the container's last run by a moment."""
@@ -226,6 +229,7 @@ class Networks:
             address=f"{address}/{pool.subnet.prefixlen}",
             gateway=str(pool.gateway),
             mtu=record.mtu,
+            ipv6_off=os.path.exists(_IPV6),
         )
 
     async def _publish(self, endpoint: Endpoint, ports: Sequence[Port]) -> Endpoint:
