@@ -6,6 +6,7 @@ import fnmatch
 import time
 from collections.abc import Iterable, Sequence
 
+from onggi.errors import Invalid
 from onggi.oci.image import RunConfig
 from onggi.oci.reference import Reference
 from onggi.store.images import HOST, Image
@@ -118,7 +119,10 @@ def _until(text: str) -> float:
 
 def _seconds(created: str | None) -> int:
     """Seconds since 1970 of an image's time; 0 if it has none, or one that cannot be read."""
-    return gotime.parse_rfc3339(created) // gotime.SECOND if created and gotime.is_rfc3339(created) else 0
+    try:
+        return gotime.parse_rfc3339(created or gotime.ZERO) // gotime.SECOND
+    except Invalid:
+        return 0
 
 
 def _directories(image: Image, layers: Layers) -> dict[str, str] | None:

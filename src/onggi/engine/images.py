@@ -6,9 +6,12 @@ unpacks what strangers packed. Callers: `api/routes/images`, `engine/containers`
 
 from __future__ import annotations
 
+import asyncio
 import builtins
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from onggi.engine import image_load, image_views
 from onggi.engine.blocking import blocking
@@ -37,7 +40,14 @@ class ContainerImage:
 
     id: str
     run: RunConfig
-    layers: tuple[Digest, ...]
+
+
+class _Identified(Protocol):
+    """What `prepare` wants to know."""
+
+    @property
+    def id(self) -> str:
+        """The digest of the image's config."""
 
 
 class Images:
@@ -47,6 +57,7 @@ class Images:
         self._store = Store(instance.data_root)
         self._events = events
         self._users = users
+        self._making = asyncio.Lock()
 
     async def start(self) -> None:
         """Make the store's directories, and remove what a killed engine left behind."""
@@ -59,15 +70,19 @@ class Images:
     # -- for containers ------------------------------------------------------------------------------------------------
 
     async def for_container(self, name: str, platform: str) -> ContainerImage:
-        """The image that `name` means; NotFound if there is none, or none for `platform`."""
-        image = await self._find_or_make(name)
+        """The image that `name` means; a built-in one is made now. NotFound if there is none, or none for `platform`."""
+        try:
+            image = await self._find(name)
+        except NotFound:
+            image = await self._make(name)
         if platform:
             _check_platform(image, name, Platform.parse(platform))
-        return ContainerImage(str(image.id), image.config.run, image.layers)
+        return ContainerImage(str(image.id), image.config.run)
 
-    async def prepare(self, container_id: str, image: ContainerImage) -> Overlay:
+    async def prepare(self, container_id: str, image: _Identified) -> Overlay:
         """The directories of a new container."""
-        return await blocking(self._store.snapshots.prepare, container_id, image.layers)
+        found = await blocking(self._store.images.get, Digest.parse(image.id))
+        return await blocking(self._store.snapshots.prepare, container_id, found.layers)
 
     async def discard(self, container_id: str) -> None:
         """Remove a container's directories."""
@@ -136,15 +151,14 @@ class Images:
     async def _find(self, name: str) -> Image:
         return await blocking(self._store.images.resolve, name)
 
-    async def _find_or_make(self, name: str) -> Image:
-        """The image; `hello` and `host` come into being when first asked for."""
-        try:
-            return await self._find(name)
-        except NotFound:
-            wanted = name.removesuffix(":latest")
-            if wanted not in builtin.NAMES:
-                raise
-            await image_load.make(self._store.root, wanted)
+    async def _make(self, name: str) -> Image:
+        """The built-in image of this name, made at its first use; NotFound if it is none."""
+        if not builtin.is_builtin(Reference.parse(name)):
+            raise NotFound.of("image", Reference.parse(name).with_default_tag().familiar())
+        async with self._making:
+            with contextlib.suppress(NotFound):  # somebody else made it while we waited
+                return await self._find(name)
+            await image_load.make(self._store.root, Reference.parse(name).familiar_name)
             return await self._find(name)
 
     async def _loaded(self, report: image_load.Loaded) -> builtins.list[bytes]:

@@ -34,11 +34,6 @@ def rfc3339_fixed(ns: int) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{rest:09d}Z"
 
 
-def is_rfc3339(text: str) -> bool:
-    """Whether `parse_rfc3339` can read it."""
-    return _RFC3339.fullmatch(text) is not None
-
-
 def parse_rfc3339(text: str) -> int:
     """Nanoseconds of an RFC 3339 time; a date alone and a time without a zone are in UTC. Go's zero time is 0."""
     found = _RFC3339.fullmatch(text)
@@ -47,7 +42,10 @@ def parse_rfc3339(text: str) -> int:
     if text == ZERO:
         return 0
     year, month, day, hour, minute, second, fraction, zone = found.groups()
-    whole = timegm((int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0)))
+    try:
+        whole = timegm((int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0)))
+    except ValueError as error:
+        raise Invalid("read", text, "not a time") from error
     if zone and zone != "Z":
         offset = int(zone[1:3]) * 3600 + int(zone[4:6]) * 60
         whole += offset if zone[0] == "-" else -offset
