@@ -115,6 +115,8 @@ class Reader:
             else:
                 entry = self._extended_entry(block, pending or _Pending())
             pending = None
+            if entry.kind is _FILE and entry.name.endswith(b"/"):
+                entry.kind = Kind.DIRECTORY  # of archives older than the type; its name is whole only here
             yield entry
 
     def chunks(self) -> Iterator[memoryview]:
@@ -183,8 +185,6 @@ class Reader:
         length = number(size, "size")
         if kind is _FILE:
             self._expect(length)
-            if flag != b"7" and name.endswith(b"/"):
-                kind = Kind.DIRECTORY
         else:
             length = 0
         entry = Entry(
@@ -251,8 +251,6 @@ class Reader:
             self._expect(pax_number(records["size"], "size"))
             entry.size = self._left
         if entry.kind is _FILE:
-            if entry.name.endswith(b"/"):
-                entry.kind = Kind.DIRECTORY
             self._read_sparse_map(entry, block, records, pending.records)
         return entry
 

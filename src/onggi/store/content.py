@@ -30,7 +30,8 @@ class Content:
 
     def prepare(self) -> None:
         """Make the layout where it is missing."""
-        (self.blobs / "sha256").mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.blobs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.blobs / "sha256").mkdir(mode=0o700, exist_ok=True)
         if not (self.root / "oci-layout").exists():
             write_whole(self.root / "oci-layout", _LAYOUT)
 
