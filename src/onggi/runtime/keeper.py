@@ -338,7 +338,7 @@ class Keeper:
 
     def _read_control(self, control: socket.socket) -> None:
         try:
-            data, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 4)
+            data, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 4, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return
         except OSError:

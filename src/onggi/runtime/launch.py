@@ -74,7 +74,7 @@ def serve(engine: socket.socket) -> NoReturn:
     gc.disable()
     engine.send(_READY)
     while True:
-        data, descriptors, _, _ = socket.recv_fds(engine, 4096, MOST_DESCRIPTORS)
+        data, descriptors, _, _ = socket.recv_fds(engine, 4096, MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
         if not data:
             os._exit(0)
         if os.fork() == 0:
