@@ -55,7 +55,7 @@ class EngineProcess:
         with open(f"{self.root}/log", "ab") as log:
             self.process = subprocess.Popen(
                 self.network.words(*command),
-                pass_fds=[self.network.descriptor, ready_for_engine],
+                pass_fds=[*self.network.descriptors, ready_for_engine],
                 env={**os.environ, "ONGGI_READY_FD": str(ready_for_engine)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -74,9 +74,9 @@ def forget_run(run_dir: Path) -> None:
         (run_dir / name).unlink(missing_ok=True)
 
 
-def remove_run(run_dir: Path) -> None:
-    """Remove a run directory, which may not be there."""
-    shutil.rmtree(run_dir, ignore_errors=True)
+def remove_tree(directory: Path) -> None:
+    """Remove a directory of the engine's own files, which may not be there."""
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def clean_cgroup(layout: Layout, path: str) -> None:

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from onggi.network.ports import Port, from_records
+
 CONTAINER_LINK = "eth"
 """The start of a link's name inside: `eth0` for the first network."""
 
@@ -38,6 +40,8 @@ class Endpoint:
     address6: str = ""
     gateway6: str = ""
     mtu: int = 0
+    ports: tuple[Port, ...] = ()
+    """Published ports, with the host's numbers as they were chosen."""
 
     def to_record(self) -> dict[str, Any]:
         """The endpoint as a JSON-able value, to be kept with the container."""
@@ -46,7 +50,7 @@ class Endpoint:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Endpoint:
         """The endpoint that `to_record` took apart."""
-        return cls(**record)
+        return cls(**{**record, "ports": from_records(record.get("ports", ()))})
 
 
 def new_id() -> str:
@@ -62,7 +66,7 @@ def host_link_name(instance: str, container_id: str, number: int) -> str:
 def links(endpoints: Sequence[Endpoint]) -> list[dict[str, Any]]:
     """What the runtime carries out, one JSON-able value for each link; the first gateway is the default route's.
 
-    `kind`, `host_name`, `bridge` and `mtu` are for the keeper; `name`, `mac`, `addresses` and `gateways` (of default
+    `kind`, `host_name`, `bridge`, `mtu` and `hairpin` are for the keeper; `name`, `mac`, `addresses` and `gateways` (of default
     routes) for the inside.
     """
     made: list[dict[str, Any]] = []
@@ -93,4 +97,5 @@ def _link(endpoint: Endpoint, *, is_first: bool) -> dict[str, Any]:
         "mtu": endpoint.mtu,
         "addresses": [a for a in (endpoint.address, endpoint.address6) if a],
         "gateways": gateways,
+        "hairpin": bool(endpoint.ports),
     }
