@@ -48,7 +48,7 @@ def await_request(engine: socket.socket, taken: int, layout: Layout) -> NoReturn
     os.setsid()
     process.set_subreaper()
     launch.warm_up(layout)
-    data, descriptors, _, _ = socket.recv_fds(engine, 4096, launch.MOST_DESCRIPTORS)
+    data, descriptors, _, _ = socket.recv_fds(engine, 4096, launch.MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
     if not data:
         os._exit(0)
     with contextlib.suppress(OSError):  # the launcher is gone: the engine will start another
@@ -354,7 +354,7 @@ class Keeper:
 
     def _read_control(self, control: socket.socket) -> None:
         try:
-            data, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 4)
+            data, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 4, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return
         except OSError:

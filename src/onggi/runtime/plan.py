@@ -177,8 +177,9 @@ def _mount(entry: Mount, request: Request, layout: Layout) -> Iterator[Step]:
 
 def _cgroup_mounts(entry: Mount, options: MountOptions, request: Request, layout: Layout) -> Iterator[Step]:
     """The container's own groups where it expects the hierarchies; the whole of them without a cgroup namespace."""
-    own = request.spec.cgroups_path if request.private_cgroup else "/"
-    why = "mounts: the container sees its own groups only" if request.private_cgroup else "mounts: cgroupns=host"
+    private = request.private_cgroup and request.spec.cgroups_path != ""
+    own = request.spec.cgroups_path if private else "/"
+    why = "mounts: the container sees its own groups only" if private else "mounts: cgroupns=host"
     if layout.mode == "v2":
         (unified,) = layout.directories(own)
         yield mounts.MountBind(unified, entry.destination, options, why)

@@ -65,7 +65,7 @@ def wait_outcome(end: socket.socket) -> Outcome:
     """In the keeper: read until the end of file."""
     outcome = Outcome()
     while True:
-        data, descriptors, _, _ = socket.recv_fds(end, _LARGEST, 1)
+        data, descriptors, _, _ = socket.recv_fds(end, _LARGEST, 1, socket.MSG_CMSG_CLOEXEC)
         if not data:
             return outcome
         message = json.loads(data)
