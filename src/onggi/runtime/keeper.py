@@ -48,6 +48,7 @@ def await_request(engine: socket.socket, taken: int, layout: Layout) -> NoReturn
     os.setsid()
     process.set_subreaper()
     launch.warm_up(layout)
+    network = launch.make_network_ahead()
     data, descriptors, _, _ = socket.recv_fds(engine, 4096, launch.MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
     if not data:
         os._exit(0)
@@ -55,10 +56,10 @@ def await_request(engine: socket.socket, taken: int, layout: Layout) -> NoReturn
         os.write(taken, b"+")
     os.close(taken)
     engine.close()
-    keep(descriptors[0], socket.socket(fileno=descriptors[1]), descriptors[2:], layout)
+    keep(descriptors[0], socket.socket(fileno=descriptors[1]), descriptors[2:], layout, network)
 
 
-def keep(memory: int, control: socket.socket, streams: list[int], layout: Layout) -> NoReturn:
+def keep(memory: int, control: socket.socket, streams: list[int], layout: Layout, network: int) -> NoReturn:
     """The keeper's life, from its request on."""
     process.set_name("onggi-keeper")
     status = 1
@@ -66,7 +67,7 @@ def keep(memory: int, control: socket.socket, streams: list[int], layout: Layout
         request = launch.read_request(memory)
         os.close(memory)
         keeper = Keeper(request, layout, control)
-        if keeper.start(streams):
+        if keeper.start(streams, network):
             keeper.run()
         status = 0
     except OnggiError as error:
@@ -105,18 +106,18 @@ class Keeper:
 
     # ---- start -------------------------------------------------------------------------------------------------
 
-    def start(self, streams: list[int]) -> bool:
+    def start(self, streams: list[int], network: int) -> bool:
         """Start the container and say so on the control socket; False when it did not start."""
         (control,) = self.controls.values()
         self.log = self._open_log()
         stdio, ours, theirs = (None, (), ()) if self.terminal else self._pipes()
         try:
-            started = launch.start(self.request, self.layout, stdio, self.trace)
+            started = launch.start(self.request, self.layout, stdio, self.trace, network)
         except OnggiError as error:
             _say(control, {"failed": error.to_fields(), "trace": rows(self.trace.events)})
             return False
         finally:
-            for descriptor in theirs:
+            for descriptor in (*theirs, *((network,) if network >= 0 else ())):
                 os.close(descriptor)
         self.started = started
         self._take_streams(started, ours)

@@ -158,10 +158,31 @@ class Started:
         return [*init.rows(keepers.events), *(["init", s.describe(), began, lasted, ""] for s, began, lasted in pairs)]
 
 
-def start(request: Request, layout: Layout, stdio: tuple[int, int, int] | None, trace: Trace) -> Started:
-    """Carry out the plan up to the container's first instruction; on failure nothing is left and it says why."""
-    plan = build(request, layout)
+def make_network_ahead() -> int:
+    """A descriptor of a new, empty network namespace; -1 where there cannot be one. We stay in our own."""
+    home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        process.unshare(Clone.NEWNET)
+        made = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        process.setns(home, Clone.NEWNET)
+    except OSError:  # a limit of namespaces, or no right to them: the container's own start will say which
+        return -1
+    finally:
+        os.close(home)
+    return made
+
+
+def start(
+    request: Request, layout: Layout, stdio: tuple[int, int, int] | None, trace: Trace, network_ahead: int = -1
+) -> Started:
+    """Carry out the plan up to the container's first instruction; on failure nothing is left and it says why.
+
+    `network_ahead` is a namespace from `make_network_ahead`, borrowed, or -1.
+    """
+    plan = build(request, layout, network_ahead=network_ahead >= 0)
     context = Context(trace, "keeper", layout)
+    if not plan.clone.flags & Clone.NEWNET:
+        context.network = network_ahead
     with ExitStack() as undo:
         undo.callback(_remove_cgroup, layout, request.spec.cgroups_path)
         carry_out(plan.before, context)

@@ -42,6 +42,8 @@ class Context:
     layout: Layout
     child: int = 0
     """In the keeper: the init's pid on the host."""
+    network: int = -1
+    """An empty network namespace, made ahead."""
     born_inside: bool = False
     """In the init: it was cloned into the v2 group."""
     root: int = -1
