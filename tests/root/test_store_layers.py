@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import gzip
-import io
 import os
 import stat
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from backports import zstd
 
+from harness.imagetar import directory, hard, link, member, packed
 from onggi.errors import Corrupt, LimitExceeded, OnggiError
 from onggi.oci.digest import Digest
 from onggi.store.layers import Layers
@@ -21,39 +21,6 @@ from onggi.store.limits import Limits
 pytestmark = pytest.mark.root
 
 OPAQUE = "trusted.overlay.opaque"
-
-
-def member(name: str, data: bytes = b"", **fields: object) -> tuple[tarfile.TarInfo, bytes]:
-    """A member of a layer, root's unless said otherwise."""
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    for key, value in fields.items():
-        setattr(info, key, value)
-    return info, data
-
-
-def directory(name: str, mode: int = 0o755, **fields: object) -> tuple[tarfile.TarInfo, bytes]:
-    """A directory of a layer."""
-    return member(name, b"", type=tarfile.DIRTYPE, mode=mode, **fields)
-
-
-def link(name: str, target: str) -> tuple[tarfile.TarInfo, bytes]:
-    """A symbolic link of a layer."""
-    return member(name, type=tarfile.SYMTYPE, linkname=target)
-
-
-def hard(name: str, target: str) -> tuple[tarfile.TarInfo, bytes]:
-    """A hard link of a layer."""
-    return member(name, type=tarfile.LNKTYPE, linkname=target)
-
-
-def packed(members: Iterable[tuple[tarfile.TarInfo, bytes]]) -> bytes:
-    """The layer's tar."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for info, data in members:
-            tar.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
 
 
 Apply = Callable[..., Path]

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.imagetar import Member, member
+from harness.imagetar import packed as pack
 from onggi.errors import Corrupt, LimitExceeded
 from onggi.store.archive import Entry, Kind, Reader
 from onggi.store.limits import Limits
@@ -38,22 +40,9 @@ def listing(data: bytes, limits: Limits | None = None) -> list[tuple[Entry, byte
     return [(entry, b"".join(bytes(piece) for piece in archive.chunks())) for entry in archive]
 
 
-def packed(*members: tuple[tarfile.TarInfo, bytes], form: int = tarfile.PAX_FORMAT) -> bytes:
+def packed(*members: Member, form: int = tarfile.PAX_FORMAT) -> bytes:
     """An archive by Python's tarfile."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=form) as tar:
-        for info, data in members:
-            tar.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
-
-
-def member(name: str, data: bytes = b"", **fields: object) -> tuple[tarfile.TarInfo, bytes]:
-    """A member for `packed`."""
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    for key, value in fields.items():
-        setattr(info, key, value)
-    return info, data
+    return pack(members, form)
 
 
 names = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=40)

@@ -1,7 +1,7 @@
 """What Onggi does not do yet, refused by name: no field of a create request is silently ignored.
 
-A field that is not here is obeyed by `spec`, `resources`, `binds` or `security`, or means nothing on Linux and is ignored by Docker
-too. Pure. Callers: `engine/containers`.
+A field that is not here is obeyed by `spec`, `resources`, `binds` or `security`, or means nothing on Linux and is ignored by
+Docker too. Pure. Callers: `engine/containers`.
 """
 
 from __future__ import annotations

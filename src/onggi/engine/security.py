@@ -12,7 +12,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from onggi.engine import capabilities, seccomp_profile
 from onggi.errors import Invalid, Unsupported
@@ -101,11 +100,8 @@ def _compiled(profile: str, names: tuple[str, ...], cache: Path) -> tuple[str, i
 
 @functools.lru_cache(maxsize=64)
 def _compile(profile: str, names: tuple[str, ...], cache: str) -> tuple[str, int]:
-    rules: dict[str, Any]
-    if profile == "builtin":
-        rules = seccomp_profile.default_profile(names)
-    else:
-        rules = seccomp_profile.from_docker_json(profile, names)
+    builtin = profile == "builtin"
+    rules = seccomp_profile.default_profile(names) if builtin else seccomp_profile.from_docker_json(profile, names)
     path = os.path.join(cache, f"{seccomp.digest(rules)}.bpf")
     new = f"{path}.{os.getpid()}"
     with open(new, "wb") as file:

@@ -21,10 +21,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from onggi.kernel import capability
 from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import Clone, MountAttr, Ms
-from onggi.oci.runtime import Capabilities, Mount, Spec
+from onggi.oci.runtime import Mount, Spec
 from onggi.runtime import mounts, rights, surroundings
 from onggi.runtime.options import MountOptions, parse_options
 from onggi.runtime.request import Request
@@ -178,8 +177,9 @@ def _mount(entry: Mount, request: Request, layout: Layout) -> Iterator[Step]:
 
 def _cgroup_mounts(entry: Mount, options: MountOptions, request: Request, layout: Layout) -> Iterator[Step]:
     """The container's own groups where it expects the hierarchies; the whole of them without a cgroup namespace."""
-    own = request.spec.cgroups_path if request.private_cgroup else "/"
-    why = "mounts: the container sees its own groups only" if request.private_cgroup else "mounts: cgroupns=host"
+    private = request.private_cgroup and request.spec.cgroups_path != ""
+    own = request.spec.cgroups_path if private else "/"
+    why = "mounts: the container sees its own groups only" if private else "mounts: cgroupns=host"
     if layout.mode == "v2":
         (unified,) = layout.directories(own)
         yield mounts.MountBind(unified, entry.destination, options, why)
@@ -266,19 +266,9 @@ def _rights(request: Request) -> Iterator[Step]:
     umask = process.umask if process.umask is not None else 0o022
     yield rights.SetUser(may_set_groups, umask, "process.user")
     if process.capabilities is not None:
-        yield rights.SetCapabilities(_masks(process.capabilities), "process.capabilities")
+        yield rights.SetCapabilities(process.capabilities, "process.capabilities")
     if process.no_new_privileges:
         yield rights.NoNewPrivileges("process.noNewPrivileges")
         if request.seccomp:
             yield filter_step
     yield rights.DieWithKeeper("no container without its keeper")
-
-
-def _masks(sets: Capabilities) -> capability.CapabilitySets:
-    return capability.CapabilitySets(
-        capability.mask(sets.bounding),
-        capability.mask(sets.effective),
-        capability.mask(sets.permitted),
-        capability.mask(sets.inheritable),
-        capability.mask(sets.ambient),
-    )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from onggi.errors import KernelError, StartFailed
 from onggi.kernel import capability, process, seccomp, tty
 from onggi.kernel.path import open_in_root
-from onggi.oci.runtime import Rlimit
+from onggi.oci.runtime import Capabilities, Rlimit
 from onggi.runtime.mounts import target
 from onggi.runtime.passwd import User, resolve
 from onggi.runtime.steps import Context
@@ -245,16 +245,18 @@ class SetUser:
 class SetCapabilities:
     """The five capability sets: capset(2), PR_CAPBSET_DROP, PR_CAP_AMBIENT."""
 
-    sets: capability.CapabilitySets
+    sets: Capabilities
     why: str
 
     def describe(self) -> str:
-        names = ",".join(name.removeprefix("CAP_").lower() for name in capability.names(self.sets.bounding))
-        return f"setpriv --bounding-set -all,+{names}" if names else "setpriv --bounding-set -all"
+        names = ",".join("+" + name.removeprefix("CAP_").lower() for name in self.sets.bounding)
+        return f"setpriv --bounding-set -all,{names}" if names else "setpriv --bounding-set -all"
 
     def apply(self, context: Context) -> None:
-        for name in capability.apply(self.sets):
-            context.warnings.append(f"{name} is not given: the engine itself lacks it")
+        sets = self.sets
+        context.warnings += capability.apply(
+            sets.bounding, sets.effective, sets.permitted, sets.inheritable, sets.ambient
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +339,4 @@ _EXEC_CODES = {
 
 def cannot_execute(name: str, code: str, reason: str, number: int) -> StartFailed:
     """The failure that the docker CLI turns into exit code 126 or 127."""
-    return StartFailed(
-        "execute", name, reason, code=code, facts={"command": name, "reason": reason, "errno": number}
-    )
+    return StartFailed("execute", name, reason, code=code, facts={"command": name, "reason": reason, "errno": number})

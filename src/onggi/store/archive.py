@@ -115,6 +115,8 @@ class Reader:
             else:
                 entry = self._extended_entry(block, pending or _Pending())
             pending = None
+            if entry.kind is _FILE and entry.name.endswith(b"/"):
+                entry.kind = Kind.DIRECTORY  # of archives older than the type; its name is whole only here
             yield entry
 
     def chunks(self) -> Iterator[memoryview]:
@@ -159,7 +161,7 @@ class Reader:
         if block == _ZEROS:
             following = source.take(BLOCK)
             if following not in (b"", _ZEROS):
-                raise corrupt("invalid tar header")
+                raise corrupt("archive/tar: invalid tar header")
             return None
         if not block:
             return None
@@ -172,8 +174,7 @@ class Reader:
         (name, mode, uid, gid, size, mtime, checksum, flag, link, magic, _, _, major, minor, prefix) = HEADER.unpack(
             block
         )
-        if not tarheader.checksum_fits(block, number(checksum, "checksum")):
-            raise corrupt("invalid tar header")
+        _check(block, checksum)
         kind = _KINDS.get(flag)
         if kind is None:
             raise corrupt(f"unhandled tar header type {flag[0]}", name.rstrip(b"\0").decode(errors="replace"))
@@ -184,8 +185,6 @@ class Reader:
         length = number(size, "size")
         if kind is _FILE:
             self._expect(length)
-            if flag != b"7" and name.endswith(b"/"):
-                kind = Kind.DIRECTORY
         else:
             length = 0
         entry = Entry(
@@ -205,15 +204,14 @@ class Reader:
 
     def _expect(self, size: int) -> None:
         if size < 0:
-            raise corrupt("invalid tar header: negative size")
+            raise corrupt("archive/tar: invalid tar header: negative size")
         self._left = self._size = size
         self._padding = -size % BLOCK
 
     def _extended(self, kind: bytes, block: bytes, pending: _Pending) -> _Pending:
         """Take in an extended header."""
         fields = HEADER.unpack(block)
-        if not tarheader.checksum_fits(block, number(fields[6], "checksum")):
-            raise corrupt("invalid tar header")
+        _check(block, fields[6])
         size = number(fields[4], "size")
         if not 0 <= size <= self._limits.extended:
             raise exceeded("read archive", "", f"an extended header of {size} bytes")
@@ -253,8 +251,6 @@ class Reader:
             self._expect(pax_number(records["size"], "size"))
             entry.size = self._left
         if entry.kind is _FILE:
-            if entry.name.endswith(b"/"):
-                entry.kind = Kind.DIRECTORY
             self._read_sparse_map(entry, block, records, pending.records)
         return entry
 
@@ -296,6 +292,12 @@ class Reader:
                 wanted = 1 + 2 * pax_number(data.partition(b"\n")[0], "sparse map")
         numbers = [pax_number(line, "sparse map") for line in data.split(b"\n")[1:wanted]]
         return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def _check(block: bytes, stated: bytes) -> None:
+    digits = stated.strip(b" \0")
+    if not digits.isdigit() or b"8" in digits or b"9" in digits or not tarheader.checksum_fits(block, int(digits, 8)):
+        raise corrupt("archive/tar: invalid tar header")
 
 
 def _apply_records(entry: Entry, records: dict[str, bytes]) -> None:

@@ -14,6 +14,7 @@ from types import TracebackType
 
 from onggi.errors import Corrupt, NotFound
 from onggi.oci.digest import LENGTHS, Digest
+from onggi.store.limits import DOCUMENT, exceeded
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 ASIDE = ".aside-"
@@ -29,7 +30,8 @@ class Content:
 
     def prepare(self) -> None:
         """Make the layout where it is missing."""
-        (self.blobs / "sha256").mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.blobs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.blobs / "sha256").mkdir(mode=0o700, exist_ok=True)
         if not (self.root / "oci-layout").exists():
             write_whole(self.root / "oci-layout", _LAYOUT)
 
@@ -48,17 +50,26 @@ class Content:
         except FileNotFoundError:
             raise _missing(digest) from None
 
-    def read(self, digest: Digest) -> bytes:
-        """A small blob, its digest checked again."""
+    def read(self, digest: Digest, limit: int = DOCUMENT) -> bytes:
+        """A small blob, its digest checked again; LimitExceeded if it is no document that anybody would write."""
+        if self.size(digest) > limit:
+            raise exceeded("read blob", str(digest), f"a document of more than {limit} bytes")
         try:
             data = self.path(digest).read_bytes()
         except FileNotFoundError:
             raise _missing(digest) from None
         if Digest.of(data, digest.algorithm) != digest:
-            raise Corrupt(
-                "read blob", str(digest), "its bytes have another digest", hint="the disk or a person changed it"
-            )
+            hint = "the disk or a person changed it; remove the image and load or pull it again"
+            raise Corrupt("read blob", str(digest), "its bytes have another digest", hint=hint)
         return data
+
+    def head(self, digest: Digest, count: int = 8) -> bytes:
+        """The first bytes of a blob, which tell how it is compressed."""
+        fd = self.open(digest)
+        try:
+            return os.read(fd, count)
+        finally:
+            os.close(fd)
 
     def open(self, digest: Digest) -> int:
         """A descriptor to read the blob from; the caller's."""

@@ -12,6 +12,8 @@ from onggi.errors import LimitExceeded
 
 MIB = 1 << 20
 GIB = 1 << 30
+DOCUMENT = 16 * MIB
+"""Bytes of one JSON document: a manifest, a config, an index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Limits:
     """Directories in a name."""
     extended: int = MIB
     """Bytes of one extended header (PAX, GNU long name), as in Go's archive/tar."""
-    document: int = 16 * MIB
+    document: int = DOCUMENT
     """Bytes of one JSON document in an image archive."""
     expanded: int = 16 * GIB
     """Bytes that a compressed stream may always grow to."""

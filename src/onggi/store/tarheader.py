@@ -49,11 +49,11 @@ def number(field: bytes, what: str = "number") -> int:
     if not digits:
         return 0
     if not digits.isdigit():
-        raise corrupt(f"invalid tar header: {what} {digits!r}")
+        raise corrupt(f"archive/tar: invalid tar header: {what} {digits!r}")
     try:
         return int(digits, 8)
     except ValueError:
-        raise corrupt(f"invalid tar header: {what} {digits!r}") from None
+        raise corrupt(f"archive/tar: invalid tar header: {what} {digits!r}") from None
 
 
 def text(field: bytes) -> bytes:
