@@ -15,7 +15,9 @@ import pytest
 
 from harness import image
 from harness.api import Api
+from harness.cli import Onggi
 from harness.engine import EngineProcess
+from harness.peer import Peer
 from harness.probes import REASON, is_root, needs
 
 
@@ -32,10 +34,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[EngineProcess]:
+def engine() -> Iterator[EngineProcess | Peer]:
     """A running engine for the tests of this file, with the busybox image loaded."""
     needs(is_root(), "root")
-    made = EngineProcess().start()
+    peer = os.environ.get("ONGGI_TEST_PEER")
+    made = Peer(peer) if peer else EngineProcess().start()
     try:
         made.load_busybox()
         yield made
@@ -61,20 +64,20 @@ def new_engine() -> Iterator[Callable[..., EngineProcess]]:
 
 
 @pytest.fixture
-def api(engine: EngineProcess) -> Api:
+def api(engine: EngineProcess | Peer) -> Api:
     """Requests to this file's engine."""
     return engine.api
 
 
 @pytest.fixture
-def busybox_image(engine: EngineProcess) -> str:
+def busybox_image(engine: EngineProcess | Peer) -> str:
     """The name of the busybox image, loaded into this file's engine."""
     assert engine.api("GET", f"/images/{image.BUSYBOX}/json").status == 200
     return image.BUSYBOX
 
 
 @pytest.fixture
-def docker(engine: EngineProcess, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., object]:
+def docker(engine: EngineProcess | Peer, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., object]:
     """The real docker CLI against this file's engine: `docker("run", "--rm", IMAGE, "true")`."""
     program = shutil.which("docker")
     assert program, "the docker command is missing: run the tests through ./test"
@@ -89,7 +92,7 @@ def docker(engine: EngineProcess, tmp_path_factory: pytest.TempPathFactory) -> C
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             engine.network.words(program, *words),
-            pass_fds=[engine.network.descriptor],
+            pass_fds=engine.network.descriptors,
             env=environment,
             input=input,
             stdin=subprocess.DEVNULL if input is None else None,
@@ -103,3 +106,9 @@ def docker(engine: EngineProcess, tmp_path_factory: pytest.TempPathFactory) -> C
         return done
 
     return run
+
+
+@pytest.fixture
+def onggi(engine: EngineProcess | Peer) -> Onggi:
+    """Our own command against this file's engine: `onggi("run", "--rm", IMAGE, "true")`."""
+    return Onggi(engine.host)

@@ -64,12 +64,12 @@ class Namespace:
         with self.inside():
             return socket.create_server((address, port))
 
-    def connect(self, address: str, port: int, timeout: float = 2.0) -> socket.socket:
+    def connect(self, address: str, port: int, timeout: float = 5.0) -> socket.socket:
         """A TCP connection from here; OSError when there is none."""
         with self.inside():
             return socket.create_connection((address, port), timeout=timeout)
 
-    def ping(self, address: str, timeout: float = 1.0) -> bool:
+    def ping(self, address: str, timeout: float = 5.0) -> bool:
         """Whether an ICMP echo from here is answered in time."""
         with self.inside():
             raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)

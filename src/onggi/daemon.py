@@ -22,6 +22,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from onggi.api.http import Handler, Reply, Request, Route, json_response
 from onggi.api.router import Router
 from onggi.api.routes.all import docker_routes
 from onggi.api.server import Server
@@ -29,6 +30,8 @@ from onggi.api.shield import Shield
 from onggi.engine.engine import Engine, Settings
 from onggi.engine.instance import DEFAULT_DATA_ROOT, DEFAULT_EXEC_ROOT, Instance
 from onggi.errors import Conflict, Invalid, OnggiError, Unsupported
+from onggi.glass.routes import Answer
+from onggi.glass.routes import routes as glass_routes
 from onggi.network.ipam import DEFAULT_POOLS, AddressPool
 
 _log = logging.getLogger("onggi")
@@ -206,7 +209,7 @@ def _write_pid(path: str, undo: contextlib.AsyncExitStack) -> None:
 
 async def _serve(engine: Engine, listeners: list[socket.socket], stop: asyncio.Event) -> None:
     shield = Shield()
-    routes = docker_routes(engine, shield)
+    routes = [*docker_routes(engine, shield), *_glass(engine)]
     serving = asyncio.create_task(Server(Router(routes)).serve(*listeners))
     gc.freeze()  # what is loaded now stays; the collector need not look at it again
     await asyncio.sleep(0)
@@ -218,6 +221,18 @@ async def _serve(engine: Engine, listeners: list[socket.socket], stop: asyncio.E
     serving.cancel()
     with contextlib.suppress(asyncio.CancelledError):  # we cancelled it ourselves
         await serving
+
+
+def _glass(engine: Engine) -> list[Route]:
+    """The glass's routes, as the API's server takes them."""
+
+    def route(answer: Answer) -> Handler:
+        async def handler(request: Request) -> Reply:
+            return json_response(await answer(request))
+
+        return handler
+
+    return [(method, path, route(answer)) for method, path, answer in glass_routes(engine)]
 
 
 def _say_ready() -> None:

@@ -55,7 +55,7 @@ class EngineProcess:
         with open(f"{self.root}/log", "ab") as log:
             self.process = subprocess.Popen(
                 self.network.words(*command),
-                pass_fds=[self.network.descriptor, ready_for_engine],
+                pass_fds=[*self.network.descriptors, ready_for_engine],
                 env={**os.environ, "ONGGI_READY_FD": str(ready_for_engine)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -98,7 +98,7 @@ class EngineProcess:
 
     def load_busybox(self) -> str:
         """Load the busybox image; its name."""
-        self.api.ok("POST", "/images/load", image.busybox_archive(), timeout=60)
+        assert self.api.load(image.busybox_archive()) == [image.BUSYBOX]
         return image.BUSYBOX
 
     def remove_containers(self) -> None:

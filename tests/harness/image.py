@@ -46,6 +46,22 @@ def busybox_layer() -> bytes:
     return out.getvalue()
 
 
+def layer_of(files: Mapping[str, bytes]) -> bytes:
+    """A layer with these files and the directories above them."""
+    out = io.BytesIO()
+    made: set[str] = set()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, data in files.items():
+            parts = name.split("/")[:-1]
+            for depth in range(1, len(parts) + 1):
+                directory = "/".join(parts[:depth])
+                if directory not in made:
+                    made.add(directory)
+                    _directory(tar, directory, 0o755)
+            _file(tar, name, data, 0o644)
+    return out.getvalue()
+
+
 def docker_archive(tags: list[str], layers: list[bytes], config: Mapping[str, Any] | None = None) -> bytes:
     """What `docker save` writes: manifest.json, the image's config, and a tar for each layer."""
     digests = [hashlib.sha256(layer).hexdigest() for layer in layers]

@@ -24,19 +24,24 @@ class NetworkNamespace:
         holder.communicate()
         self.run("ip", "link", "set", "lo", "up")
 
+    @property
+    def descriptors(self) -> list[int]:
+        """What a process in here must inherit."""
+        return [self.descriptor]
+
     def words(self, *command: str) -> list[str]:
-        """The command line that runs `command` in here; the process needs `descriptor` passed on."""
+        """The command line that runs `command` in here; the process needs `descriptors` passed on."""
         return ["nsenter", f"--net=/proc/self/fd/{self.descriptor}", *command]
 
     def popen(self, command: Sequence[str], **options: object) -> subprocess.Popen[bytes]:
         """Start `command` in here."""
-        return subprocess.Popen(self.words(*command), pass_fds=[self.descriptor], **options)  # type: ignore[call-overload, no-any-return]
+        return subprocess.Popen(self.words(*command), pass_fds=self.descriptors, **options)  # type: ignore[call-overload, no-any-return]
 
     def run(self, *command: str, timeout: float = 30) -> str:
         """Run `command` in here to its end and return its output; CalledProcessError when it fails."""
         done = subprocess.run(
             self.words(*command),
-            pass_fds=[self.descriptor],
+            pass_fds=self.descriptors,
             check=True,
             capture_output=True,
             timeout=timeout,

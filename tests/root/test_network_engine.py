@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
 
-from network_world import Namespace
-from onggi.engine.networks import Networks, Options
+from network_machine import Machine
+from onggi.engine.networks import Networks
 from onggi.errors import Conflict, Forbidden, Invalid, NotFound, Unsupported
 from onggi.kernel.netlink import Route
-from onggi.kernel.nft import Nft
 from onggi.network.endpoint import Endpoint, links
 from onggi.network.ipam import AddressPool
-from onggi.trace import Trace
 from onggi.wire.document import to_wire
 from onggi.wire.filters import Filters
 from onggi.wire.networks import NetworkCreate
@@ -28,102 +27,23 @@ pytestmark = pytest.mark.root
 T = TypeVar("T")
 
 
-class Host:
-    """A namespace that plays the machine, with engines on it and containers in namespaces of their own."""
-
-    def __init__(self, directory: Path, undo: ExitStack) -> None:
-        self.directory = directory
-        self.undo = undo
-        self.netns = Namespace()
-        undo.callback(self.netns.close)
-        self.trace = Trace()
-        self._loop = asyncio.new_event_loop()
-        undo.callback(self._loop.close)
-
-    def do(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run in here; a thread that the work starts is in here, too."""
-        with self.netns.inside():
-            return self._loop.run_until_complete(work)
-
-    def engine(self, instance: str = "onggi", **options: Any) -> Networks:
-        """An engine's networks, not started yet."""
-        path = str(self.directory / f"{instance}.json")
-        return Networks(Options(instance, path, **options), self.trace)
-
-    def started(self, instance: str = "onggi", endpoints: Sequence[Endpoint] = (), **options: Any) -> Networks:
-        """An engine's networks."""
-        networks = self.engine(instance, **options)
-        self.do(networks.start(endpoints))
-        return networks
-
-    def container(self, endpoints: Sequence[Endpoint]) -> Namespace:
-        """What keeper and init do with an endpoint, in a namespace of its own."""
-        namespace = Namespace()
-        with self.netns.netlink() as host, namespace.netlink() as inside:
-            for link in links(endpoints):
-                host.veth(
-                    link["host_name"],
-                    link["name"],
-                    peer_netns_fd=namespace.fd,
-                    master=link["bridge"],
-                    mac=link["mac"],
-                    mtu=link["mtu"],
-                )
-                routes = [Route(gateway=gateway, link=link["name"]) for gateway in link["gateways"]]
-                inside.configure(link["name"], link["addresses"], routes)
-        return namespace
-
-    def run(self, networks: Networks, container_id: str) -> tuple[Namespace, Endpoint]:
-        """Attach and start a container, until the test's end."""
-        endpoints = self.do(networks.attach(container_id))
-        namespace = self.container(endpoints)
-        self.undo.callback(namespace.close)
-        return namespace, endpoints[0]
-
-    def nft(self, text: str) -> str:
-        """Run nft in here."""
-        with self.netns.inside():
-            nft = Nft()
-            try:
-                return nft.run(text)
-            finally:
-                nft.close()
-
-    def state(self) -> tuple[list[str], list[str], list[Route], str]:
-        """Links, addresses, routes and rules."""
-        with self.netns.netlink() as netlink:
-            names = sorted(link.name for link in netlink.links())
-            return names, sorted(a.address for a in netlink.addresses()), netlink.routes(), self.nft("list ruleset")
-
-
 @pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
+def host(tmp_path: Path) -> Iterator[Machine]:
     """A machine of the test's own."""
     with ExitStack() as undo:
-        yield Host(tmp_path, undo)
+        yield Machine(tmp_path, undo)
 
 
 def _address(endpoint: Endpoint) -> str:
     return endpoint.address.partition("/")[0]
 
 
-def _subnet(host: Host, networks: Networks) -> str:
+def _subnet(host: Machine, networks: Networks) -> str:
     (pool,) = to_wire(host.do(networks.inspect("bridge")))["IPAM"]["Config"]
     return str(pool["Subnet"])
 
 
-def _outside(host: Host) -> Namespace:
-    """A neighbour of the machine in 203.0.113.0/24 that knows no way back to any container."""
-    outside = Namespace()
-    host.undo.callback(outside.close)
-    with host.netns.netlink() as netlink, outside.netlink() as inside:
-        netlink.veth("uplink", "eth0", peer_netns_fd=outside.fd)
-        netlink.configure("uplink", ["203.0.113.1/24"], [Route(gateway="203.0.113.2", link="uplink")])
-        inside.configure("eth0", ["203.0.113.2/24"])
-    return outside
-
-
-def test_two_containers_reach_each_other_and_the_host_reaches_them(host: Host) -> None:
+def test_two_containers_reach_each_other_and_the_host_reaches_them(host: Machine) -> None:
     """Ping and TCP work between containers of the default bridge, and from the host."""
     networks = host.started()
     (one, first), (two, second) = host.run(networks, "a" * 64), host.run(networks, "b" * 64)
@@ -133,9 +53,9 @@ def test_two_containers_reach_each_other_and_the_host_reaches_them(host: Host) -
         assert client.getpeername()[0] == _address(second)
 
 
-def test_a_container_gets_out_under_the_hosts_address(host: Host) -> None:
+def test_a_container_gets_out_under_the_hosts_address(host: Machine) -> None:
     """A server outside, which has no route to the container, answers it and sees the machine's address."""
-    outside = _outside(host)
+    outside = host.outside()
     container, _ = host.run(host.started(), "a" * 64)
     with outside.listen("203.0.113.2") as server, container.connect(*server.getsockname()):
         connection, peer = server.accept()
@@ -143,9 +63,9 @@ def test_a_container_gets_out_under_the_hosts_address(host: Host) -> None:
     assert peer[0] == "203.0.113.1"
 
 
-def test_a_neighbour_of_the_machine_does_not_reach_an_unpublished_port(host: Host) -> None:
+def test_a_neighbour_of_the_machine_does_not_reach_an_unpublished_port(host: Machine) -> None:
     """With a route to the subnet by way of the machine, nothing comes through but answers."""
-    outside = _outside(host)
+    outside = host.outside()
     container, endpoint = host.run(host.started(), "a" * 64)
     with outside.netlink() as netlink:
         netlink.add_route(Route("172.16.0.0/12", gateway="203.0.113.1", link="eth0"))
@@ -155,7 +75,7 @@ def test_a_neighbour_of_the_machine_does_not_reach_an_unpublished_port(host: Hos
         outside.connect(_address(endpoint), server.getsockname()[1], timeout=0.3)
 
 
-def test_two_engines_have_two_bridges_that_do_not_meet(host: Host) -> None:
+def test_two_engines_have_two_bridges_that_do_not_meet(host: Machine) -> None:
     """The second engine takes another subnet, and neither's containers reach the other's, in both directions."""
     here, there = host.started("onggi"), host.started("onggi-0123abcd")
     (one, first), (two, second) = host.run(here, "a" * 64), host.run(there, "a" * 64)
@@ -167,7 +87,7 @@ def test_two_engines_have_two_bridges_that_do_not_meet(host: Host) -> None:
         one.connect(_address(second), server.getsockname()[1], timeout=0.3)
 
 
-def test_what_one_engine_removes_leaves_the_other_whole(host: Host) -> None:
+def test_what_one_engine_removes_leaves_the_other_whole(host: Machine) -> None:
     """Stopping an engine without containers takes its own bridge and table, nothing of its neighbour's."""
     here, there = host.started("onggi"), host.started("onggi-0123abcd")
     host.do(here.attach("a" * 64))
@@ -178,7 +98,7 @@ def test_what_one_engine_removes_leaves_the_other_whole(host: Host) -> None:
     assert container.ping(endpoint.gateway)
 
 
-def test_a_service_on_the_hosts_loopback_is_not_reached(host: Host) -> None:
+def test_a_service_on_the_hosts_loopback_is_not_reached(host: Machine) -> None:
     """Even a container that routes 127.0.0.2 to its gateway, on a host with route_localnet on, gets no answer."""
     container, endpoint = host.run(host.started(), "a" * 64)
     with host.netns.inside():
@@ -192,7 +112,7 @@ def test_a_service_on_the_hosts_loopback_is_not_reached(host: Host) -> None:
         container.connect("127.0.0.2", server.getsockname()[1], timeout=0.3)
 
 
-def test_nothing_is_left_after_the_last_container(host: Host) -> None:
+def test_nothing_is_left_after_the_last_container(host: Machine) -> None:
     """Links, addresses, routes and rules are those from before, once container and engine have gone."""
     before = host.state()
     networks = host.started()
@@ -206,7 +126,7 @@ def test_nothing_is_left_after_the_last_container(host: Host) -> None:
     assert host.state() == before
 
 
-def test_the_bridge_stays_while_a_container_is_on_it(host: Host) -> None:
+def test_the_bridge_stays_while_a_container_is_on_it(host: Machine) -> None:
     """An engine that stops takes nothing from a container that runs; the next engine takes both over."""
     networks = host.started()
     container, endpoint = host.run(networks, "a" * 64)
@@ -218,7 +138,7 @@ def test_the_bridge_stays_while_a_container_is_on_it(host: Host) -> None:
     assert other.address != endpoint.address
 
 
-def test_a_bridge_that_somebody_deleted_is_made_again(host: Host) -> None:
+def test_a_bridge_that_somebody_deleted_is_made_again(host: Machine) -> None:
     """The next start makes bridge and rules anew, and containers that run are back on it."""
     networks = host.started()
     container, endpoint = host.run(networks, "a" * 64)
@@ -231,7 +151,7 @@ def test_a_bridge_that_somebody_deleted_is_made_again(host: Host) -> None:
     assert "masquerade" in host.nft("list table inet onggi")
 
 
-def test_rules_that_somebody_changed_are_made_again(host: Host) -> None:
+def test_rules_that_somebody_changed_are_made_again(host: Machine) -> None:
     """A flushed chain does not stay empty: the next start puts the rules back."""
     networks = host.started()
     host.run(networks, "a" * 64)
@@ -241,7 +161,7 @@ def test_rules_that_somebody_changed_are_made_again(host: Host) -> None:
     assert host.nft("list table inet onggi") == made
 
 
-def test_a_start_sweeps_links_that_nobody_owns(host: Host) -> None:
+def test_a_start_sweeps_links_that_nobody_owns(host: Machine) -> None:
     """After an engine that was killed, a link of a container that is no more goes; one that lives stays."""
     networks = host.started()
     _, alive = host.run(networks, "a" * 64)
@@ -255,7 +175,7 @@ def test_a_start_sweeps_links_that_nobody_owns(host: Host) -> None:
     assert dead.host_link not in names
 
 
-def test_a_start_removes_the_bridge_of_a_killed_engine(host: Host) -> None:
+def test_a_start_removes_the_bridge_of_a_killed_engine(host: Machine) -> None:
     """When no container was left, neither bridge nor rules outlive the next start."""
     networks = host.started()
     host.do(networks.attach("a" * 64))
@@ -265,7 +185,7 @@ def test_a_start_removes_the_bridge_of_a_killed_engine(host: Host) -> None:
     assert host.nft("list tables inet") == ""
 
 
-def test_a_subnet_that_the_host_came_to_route_is_left(host: Host) -> None:
+def test_a_subnet_that_the_host_came_to_route_is_left(host: Machine) -> None:
     """Between the engine's start and the first container a route appeared: the bridge takes the next subnet."""
     networks = host.started()
     assert _subnet(host, networks) == "172.17.0.0/16"
@@ -278,7 +198,7 @@ def test_a_subnet_that_the_host_came_to_route_is_left(host: Host) -> None:
     assert _subnet(host, host.started(endpoints=[endpoint])) == "172.18.0.0/16"
 
 
-def test_bip_and_pools_are_obeyed(host: Host) -> None:
+def test_bip_and_pools_are_obeyed(host: Machine) -> None:
     """`--bip` names the gateway itself; a pool of the user's replaces Docker's."""
     _, endpoint = host.run(host.started(bip="10.44.0.5/24"), "a" * 64)
     assert (endpoint.address, endpoint.gateway) == ("10.44.0.1/24", "10.44.0.5")
@@ -286,7 +206,7 @@ def test_bip_and_pools_are_obeyed(host: Host) -> None:
     assert _subnet(host, host.started("onggi-0123abcd", pools=pools)) == "10.45.0.0/24"
 
 
-def test_a_changed_bip_moves_an_unused_bridge(host: Host) -> None:
+def test_a_changed_bip_moves_an_unused_bridge(host: Machine) -> None:
     """With no container on it the default bridge follows `--bip` at the next start, old address gone."""
     host.run(host.started(), "a" * 64)
     _, endpoint = host.run(host.started(bip="10.44.0.1/24"), "b" * 64)
@@ -295,14 +215,14 @@ def test_a_changed_bip_moves_an_unused_bridge(host: Host) -> None:
         assert [a.address for a in netlink.addresses("onggi0")] == ["10.44.0.1/24"]
 
 
-def test_identities_stay_over_a_restart(host: Host) -> None:
+def test_identities_stay_over_a_restart(host: Machine) -> None:
     """The ids of the three networks are chosen once."""
     before = [network.id for network in host.do(host.started().list())]
     assert [network.id for network in host.do(host.started().list())] == before
     assert all(re.fullmatch("[0-9a-f]{64}", identity) for identity in before)
 
 
-def test_the_default_networks_read_as_dockers(host: Host) -> None:
+def test_the_default_networks_read_as_dockers(host: Machine) -> None:
     """Names, drivers, scope, subnet and options are what Docker's clients look for."""
     networks = host.started()
     shown = [to_wire(network) for network in host.do(networks.list())]
@@ -316,7 +236,7 @@ def test_the_default_networks_read_as_dockers(host: Host) -> None:
     assert shown[1]["IPAM"]["Config"] is None
 
 
-def test_inspect_shows_who_is_attached(host: Host) -> None:
+def test_inspect_shows_who_is_attached(host: Machine) -> None:
     """A network's document lists its containers, and no longer once they are detached."""
     networks = host.started()
     _, endpoint = host.run(networks, "a" * 64)
@@ -327,7 +247,7 @@ def test_inspect_shows_who_is_attached(host: Host) -> None:
     assert to_wire(host.do(networks.inspect("bridge")))["Containers"] == {}
 
 
-def test_networks_are_found_by_id_name_and_start_of_an_id(host: Host) -> None:
+def test_networks_are_found_by_id_name_and_start_of_an_id(host: Machine) -> None:
     """Docker's three ways to name a network; another name is not found."""
     networks = host.started()
     identity = host.do(networks.inspect("bridge")).id
@@ -338,7 +258,21 @@ def test_networks_are_found_by_id_name_and_start_of_an_id(host: Host) -> None:
             host.do(networks.inspect(unknown))
 
 
-def test_host_and_none_need_no_bridge(host: Host) -> None:
+def test_a_preview_tells_what_a_start_would_get_and_does_nothing(host: Machine) -> None:
+    """Same address, same link name, no bridge; what cannot be attached is an error here, too."""
+    networks = host.started()
+    before = host.state()
+    (told,) = host.do(networks.preview("a" * 64))
+    assert host.state() == before
+    assert networks.endpoints("a" * 64) == ()
+    (given,) = host.do(networks.attach("a" * 64))
+    assert replace(told, id=given.id) == given
+    assert [e.driver for e in host.do(networks.preview("a" * 64, "none"))] == ["null"]
+    with pytest.raises(NotFound):
+        host.do(networks.preview("a" * 64, "mynet"))
+
+
+def test_host_and_none_need_no_bridge(host: Machine) -> None:
     """Both give an endpoint without a link, nothing is made in the kernel, and `container:` gives none."""
     before = host.state()
     networks = host.started()
@@ -350,7 +284,7 @@ def test_host_and_none_need_no_bridge(host: Host) -> None:
     assert host.state() == before
 
 
-def test_what_cannot_be_attached_is_refused_and_takes_no_address(host: Host) -> None:
+def test_what_cannot_be_attached_is_refused_and_takes_no_address(host: Machine) -> None:
     """An unknown network, or an address on the default bridge, is an error that changes nothing."""
     networks = host.started()
     with pytest.raises(NotFound):
@@ -360,7 +294,7 @@ def test_what_cannot_be_attached_is_refused_and_takes_no_address(host: Host) -> 
     assert host.run(networks, "a" * 64)[1].address == "172.17.0.2/16"
 
 
-def test_an_address_is_not_used_again_at_once(host: Host) -> None:
+def test_an_address_is_not_used_again_at_once(host: Machine) -> None:
     """The address of a container that has ended is the last to be given out again."""
     networks = host.started()
     first = host.do(networks.attach("a" * 64))[0].address
@@ -368,7 +302,7 @@ def test_an_address_is_not_used_again_at_once(host: Host) -> None:
     assert host.do(networks.attach("b" * 64))[0].address != first
 
 
-def test_a_quick_restart_takes_another_name_for_its_link(host: Host) -> None:
+def test_a_quick_restart_takes_another_name_for_its_link(host: Machine) -> None:
     """While the old link is still there, the next start's link has another name."""
     networks = host.started()
     _, first = host.run(networks, "a" * 64)
@@ -377,7 +311,7 @@ def test_a_quick_restart_takes_another_name_for_its_link(host: Host) -> None:
     assert first.host_link != second.host_link
 
 
-def test_many_attachments_at_once_get_different_addresses(host: Host) -> None:
+def test_many_attachments_at_once_get_different_addresses(host: Machine) -> None:
     """Thirty containers that start together make one bridge and share nothing."""
     networks = host.started()
 
@@ -389,7 +323,7 @@ def test_many_attachments_at_once_get_different_addresses(host: Host) -> None:
     assert len([e for e in host.trace.events if e.step.startswith("ip link add")]) == 1
 
 
-def test_a_link_that_is_no_bridge_is_not_touched(host: Host) -> None:
+def test_a_link_that_is_no_bridge_is_not_touched(host: Machine) -> None:
     """A link of another kind that has the bridge's name is an error, and stays as it is."""
     networks = host.started()
     with host.netns.netlink() as netlink:
@@ -400,7 +334,7 @@ def test_a_link_that_is_no_bridge_is_not_touched(host: Host) -> None:
     assert (link.kind, link.master) == ("veth", 0)
 
 
-def test_the_bridge_believes_no_router_advertisement(host: Host) -> None:
+def test_the_bridge_believes_no_router_advertisement(host: Machine) -> None:
     """IPv6 is off on a bridge without an IPv6 subnet, forwarding is on, and 127/8 is not routed."""
     host.do(host.started().attach("a" * 64))
     with host.netns.inside():
@@ -415,7 +349,14 @@ def test_the_bridge_believes_no_router_advertisement(host: Host) -> None:
     assert list(values.values()) == ["1", "1", "0"]
 
 
-def test_user_defined_networks_are_refused_by_name(host: Host) -> None:
+def test_a_container_without_ipv6_has_no_link_local_address(host: Machine) -> None:
+    """There is no second, unguarded way between two containers."""
+    container, endpoint = host.run(host.started(), "a" * 64)
+    with container.netlink() as inside:
+        assert [a.address for a in inside.addresses("eth0")] == [endpoint.address]
+
+
+def test_user_defined_networks_are_refused_by_name(host: Machine) -> None:
     """Creation says what is not there yet; a name that exists is a conflict; the default ones cannot be removed."""
     networks = host.started()
     with pytest.raises(Unsupported, match="user-defined networks"):
@@ -438,6 +379,6 @@ def test_user_defined_networks_are_refused_by_name(host: Host) -> None:
         ({"label": ["a"]}, []),
     ],
 )
-def test_a_list_is_narrowed_by_filters(host: Host, filters: dict[str, list[str]], names: list[str]) -> None:
+def test_a_list_is_narrowed_by_filters(host: Machine, filters: dict[str, list[str]], names: list[str]) -> None:
     """Each filter that Docker has for networks."""
     assert [network.name for network in host.do(host.started().list(Filters(filters)))] == names

@@ -10,13 +10,14 @@ import pytest
 
 from onggi.errors import NotFound
 from onggi.glass.routes import routes
+from onggi.wire.containers import ContainerCreate
 
 CONFIG = {"linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "network", "path": "/proc/1/ns/net"}]}}
 
 
 class _Containers:
     def __init__(self) -> None:
-        self.planned = b""
+        self.planned = ""
 
     async def facts(self, ref: str) -> Mapping[str, Any]:
         if ref != "jar":
@@ -24,8 +25,8 @@ class _Containers:
         trace = [["init", "sethostname jar", 100, 50, ""]]
         return {"id": "f" * 64, "name": "jar", "pid": 0, "config": CONFIG, "trace": trace, "namespaces": {"mnt": 7}}
 
-    async def plan(self, body: bytes) -> Sequence[Mapping[str, Any]]:
-        self.planned = body
+    async def plan(self, body: ContainerCreate) -> Sequence[Mapping[str, Any]]:
+        self.planned = body.config.image
         return [{"where": "init", "describe": "unshare --pid", "why": "linux.namespaces"}]
 
 
@@ -53,10 +54,10 @@ def _ask(method: str, ending: str, request: _Request, engine: _Engine | None = N
 
 
 def test_a_plan_is_shown_and_nothing_else_is_asked() -> None:
-    """The create body goes to the engine as it came; its steps come back as rows."""
+    """The create body goes to the engine; its steps come back as rows."""
     engine = _Engine()
     answer = _ask("POST", "/plan", _Request(body=b'{"Image": "x"}'), engine)
-    assert engine.containers.planned == b'{"Image": "x"}'
+    assert engine.containers.planned == "x"
     assert [step["describe"] for step in answer["steps"]] == ["unshare --pid"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onggi.engine.network_views import endpoint_settings, network_settings
-from onggi.errors import Corrupt, Invalid
-from onggi.network import files, records
+from onggi.errors import Corrupt, Invalid, Unsupported
+from onggi.network import files, ports, records
 from onggi.network.bridge import Bridge, bridge_name, ruleset
-from onggi.network.endpoint import Endpoint, host_link_name, links, sysctls
+from onggi.network.endpoint import Endpoint, host_link_name, links
+from onggi.network.ports import Port
 from onggi.network.records import NetworkRecord
 from onggi.wire.document import to_wire
 
@@ -30,6 +32,7 @@ _ENDPOINT = Endpoint(
     address="172.17.0.2/16",
     gateway="172.17.0.1",
     mtu=1500,
+    ipv6_off=True,
 )
 
 
@@ -130,8 +133,9 @@ def test_links_are_what_the_runtime_reads() -> None:
     """One value for each link; no IPv6 address means no IPv6."""
     (link,) = links([_ENDPOINT])
     assert json.loads(json.dumps(link)) == link
-    assert (link["addresses"], link["gateways"]) == (["172.17.0.2/16"], ["172.17.0.1"])
-    assert sysctls([_ENDPOINT]) == {"net.ipv6.conf.eth0.disable_ipv6": "1"}
+    assert (link["addresses"], link["mac"]) == (["172.17.0.2/16"], "02:42:ac:11:00:02")
+    assert link["routes"] == [{"destination": "default", "gateway": "172.17.0.1"}]
+    assert link["sysctls"] == {"net.ipv6.conf.eth0.disable_ipv6": "1"}
 
 
 @given(st.text(min_size=1, max_size=64), st.text(max_size=20), st.integers(0, 9))
@@ -188,3 +192,61 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(Corrupt, match=r"networks\.json"):
         records.load(str(path))
+
+
+@pytest.mark.parametrize(
+    ("inside", "host_ip", "host_port", "port"),
+    [
+        ("80/tcp", "", "8080", Port("tcp", 80, 8080)),
+        ("80", "", "", Port("tcp", 80, 0)),
+        ("53/udp", "127.0.0.1", "53", Port("udp", 53, 53, "127.0.0.1")),
+    ],
+)
+def test_a_port_is_read_from_dockers_words(inside: str, host_ip: str, host_port: str, port: Port) -> None:
+    """Protocol, numbers and address, with what they are when left out."""
+    assert ports.parse(inside, host_ip, host_port) == port
+
+
+@pytest.mark.parametrize(
+    ("inside", "host_ip", "host_port"),
+    [
+        ("0/tcp", "", ""),
+        ("65536/tcp", "", ""),
+        ("x/tcp", "", ""),
+        ("", "", ""),
+        ("80/tcp", "", "-1"),
+        ("80/tcp", "", "70000"),
+        ("80/tcp", "", "8080 }; flush ruleset"),
+        ("٨٠/tcp", "", ""),
+        ("80/tcp", "10.0.0.1; flush ruleset", ""),
+        ("80/tcp", "localhost", ""),
+    ],
+)
+def test_what_is_no_port_never_becomes_a_rule(inside: str, host_ip: str, host_port: str) -> None:
+    """Every part is a number or an address before it stands in nft's text."""
+    with pytest.raises(Invalid):
+        ports.parse(inside, host_ip, host_port)
+
+
+@pytest.mark.parametrize(("inside", "host_ip"), [("80/sctp", ""), ("80/tcp", "::1"), ("80/tcp }", "")])
+def test_what_cannot_be_published_is_refused_by_name(inside: str, host_ip: str) -> None:
+    """Another protocol, an IPv6 address of the host."""
+    with pytest.raises(Unsupported):
+        ports.parse(inside, host_ip)
+
+
+def test_ports_are_elements_of_two_maps() -> None:
+    """One for all addresses of the host, one for a given address; one transaction for both."""
+    wanted = [Port("tcp", 80, 8080), Port("udp", 53, 53, "127.0.0.1")]
+    assert ports.change("add", "onggi", wanted, "172.17.0.2").splitlines() == [
+        "add element inet onggi ports { tcp . 8080 : 172.17.0.2 . 80 }",
+        "add element inet onggi ports_at { 127.0.0.1 . udp . 53 : 172.17.0.2 . 53 }",
+    ]
+
+
+def test_published_and_exposed_ports_are_shown_together() -> None:
+    """An exposed port has no binding; a published one has its own, whatever the image said."""
+    endpoint = replace(_ENDPOINT, ports=(Port("tcp", 80, 8080),))
+    shown = to_wire(network_settings([endpoint], exposed=["80/tcp", "443/tcp"]))["Ports"]
+    assert shown == {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "443/tcp": None}
+    assert Endpoint.from_record(json.loads(json.dumps(endpoint.to_record()))) == endpoint

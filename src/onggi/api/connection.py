@@ -40,8 +40,8 @@ class Limits:
 
     header_bytes: int = 1 << 20
     header_seconds: float = 60.0
-    leftover_bytes: int = 1 << 18
-    """How much of a body that no handler wanted is read, to keep the connection; beyond that it is closed."""
+    leftover_seconds: float = 1.0
+    """For how long a body that no handler wanted is read, to keep the connection."""
 
 
 class Connection:
@@ -92,11 +92,13 @@ class Connection:
         if isinstance(reply, Hijack):
             await self._hijack(reply, request)
             return False
+        held_back = self._http.they_are_waiting_for_100_continue
         if isinstance(reply, StreamResponse):
             await self._stream(reply)
         else:
             await self._whole(reply)
-        await self._skip_leftover()
+        if self._http.their_state is h11.SEND_BODY and not held_back:
+            await self._skip_leftover()
         self.idle = True
         return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
 
@@ -205,13 +207,18 @@ class Connection:
         await self.writer.drain()
 
     async def _skip_leftover(self) -> None:
-        """Read what is left of a body that the handler did not want, if it is small and the client sends it."""
-        http, left = self._http, self._limits.leftover_bytes
-        if http.they_are_waiting_for_100_continue:
+        """Read what is left of a body that the handler did not want.
+
+        A client that is still sending would get a broken pipe instead of its answer.
+        """
+        while self._http.their_state is h11.SEND_BODY and self._http.next_event() is not h11.NEED_DATA:
+            pass  # it is here already: mostly the end of a body of length 0
+        if self._http.their_state is not h11.SEND_BODY:
             return
-        while http.their_state is h11.SEND_BODY and left > 0:
-            event = await self._event()
-            left -= len(event.data) if isinstance(event, h11.Data) else 0
+        with contextlib.suppress(TimeoutError):  # whoever is slow has had the answer by then, and loses the connection
+            async with asyncio.timeout(self._limits.leftover_seconds):
+                while self._http.their_state is h11.SEND_BODY:
+                    await self._event()
 
     def _refuse(self, error: h11.RemoteProtocolError) -> None:
         """Answer what is not HTTP, if no answer has begun, as Go's server does: in plain text."""

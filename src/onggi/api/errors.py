@@ -1,8 +1,8 @@
 """From an error's class to a status, and from its `code` to Docker's exact sentence: the only file that does.
 
 Clients match these sentences: the docker CLI takes its exit codes 126 and 127 from the text of a failed start, and
-docker-py its exception classes from `No such image`. Codes whose sentence is the error's own cause are `text`.
-Callers: `router`, and the routes that report an error inside a stream.
+docker-py its exception classes from `No such image`. Where the error's own cause is Docker's sentence, its code is in
+`_CAUSE`. Callers: `router`, and the routes that report an error inside a stream.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ _STATUS: tuple[tuple[type[OnggiError], int], ...] = (
     (Unsupported, 501),
     (Unavailable, 503),
     (Corrupt, 500),
-    (StartFailed, 400),
+    (StartFailed, 500),
 )
+_CAUSE = frozenset({"text", "reference.invalid", "reference.is-id"})
 
 _SENTENCES: dict[str, str] = {
     "container.not-found": "No such container: {name}",
@@ -57,24 +58,20 @@ _SENTENCES: dict[str, str] = {
     "container.running": (
         'cannot remove container "/{name}": container is running: stop the container before removing or force remove'
     ),
+    "container.rename-in-use": (
+        'Error when allocating new name: Conflict. The container name "/{name}" is already in use by container "{id}". '
+        "You have to remove (or rename) that container to be able to reuse that name."
+    ),
+    "container.rename-same": "Renaming a container with the same name as its current name",
     "container.paused": "cannot start a paused container, try unpause instead",
     "container.already-paused": "container {id} is already paused",
-    "container.not-paused": "container {id} is not paused",
+    "container.not-paused": "Container {id} is not paused",
     "container.removing": "removal of container {name} is already in progress",
     "container.attach-paused": "container {id} is paused, unpause the container before attach",
     "container.attach-restarting": "container {id} is restarting, wait until the container is running",
     "container.kill-not-running": "cannot kill container: {name}: container {id} is not running",
     "container.signal-invalid": "cannot kill container: {name}: invalid signal: {signal}",
-    "image.in-use": (
-        "conflict: unable to delete {name} (cannot be forced) - image is being used by running container {container}"
-    ),
-    "image.in-use-stopped": (
-        'conflict: unable to remove repository reference "{name}" (must force) - '
-        "container {container} is using its referenced image {id}"
-    ),
-    "image.many-tags": (
-        "conflict: unable to delete {name} (must be forced) - image is referenced in multiple repositories"
-    ),
+    "image.in-use": "conflict: {cause}",
     "network.predefined": "{name} is a pre-defined network and cannot be removed",
     "network.in-use": 'error while removing network: network {name} has active endpoints (name:"{container}")',
     "network.name-in-use": "network with name {name} already exists",
@@ -96,19 +93,22 @@ _START: dict[str, str] = {
     "exec.permission": 'exec: "{command}": permission denied: unknown',
     "exec.directory": 'exec: "{command}": is a directory: unknown: permission denied',
     "exec.format": "exec {command}: exec format error: unknown",
+    "exec.failed": 'exec: "{command}": {reason}: unknown',
     "exec.interpreter": "exec {command}: no such file or directory: unknown",
     "workdir": 'chdir to cwd ("{directory}") set in config.json failed: {reason}: unknown',
 }
 
 
 def status(error: OnggiError) -> int:
-    """The HTTP status of the error's class."""
+    """The HTTP status of the error's class; a program that cannot be executed is the request's fault."""
+    if isinstance(error, StartFailed) and error.code.startswith("exec."):
+        return 400
     return next((number for kind, number in _STATUS if isinstance(error, kind)), 500)
 
 
 def sentence(error: OnggiError) -> str:
     """Docker's words where Docker has words for it, else ours with the hint below."""
-    if error.code == "text":
+    if error.code in _CAUSE:
         return error.cause
     if error.code in _SENTENCES:
         return _fill(_SENTENCES[error.code], error)
@@ -137,4 +137,4 @@ class _Facts(dict[str, Any]):
 
 def _fill(text: str, error: OnggiError) -> str:
     fill: Callable[[Mapping[str, Any]], str] = text.format_map
-    return fill(_Facts(error.facts, error.object))
+    return fill(_Facts({"cause": error.cause, **error.facts}, error.object))

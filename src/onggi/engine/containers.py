@@ -13,8 +13,9 @@ import os
 import secrets
 import socket
 import time
+from collections import deque
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -26,18 +27,18 @@ from onggi.engine.container import Container, Pending, settle
 from onggi.engine.directory import Directory
 from onggi.engine.events import Events
 from onggi.engine.files import network_files
+from onggi.engine.images import ContainerImage, Images
 from onggi.engine.instance import Instance
 from onggi.engine.keeper_link import KeeperLink
 from onggi.engine.launcher import Launcher
 from onggi.engine.logs import LogStream
 from onggi.engine.merge import merge
 from onggi.engine.networks import Networks
-from onggi.engine.records import ContainerRecord, Records, StateRecord
+from onggi.engine.records import ContainerRecord, MountRecord, Records, StateRecord
 from onggi.engine.security import decide
 from onggi.errors import Conflict, Invalid, OnggiError, Unchanged, Unsupported
 from onggi.kernel.cgroup.layout import Layout
 from onggi.network.endpoint import Endpoint, links
-from onggi.oci.image import RunConfig
 from onggi.runtime import plan
 from onggi.runtime.request import from_json
 from onggi.wire.containers import ContainerCreate, ContainerCreated, ContainerInspect, ContainerSummary, WaitResult
@@ -52,53 +53,9 @@ Users = list[tuple[str, bool]]
 _log = logging.getLogger("onggi.containers")
 _STOP_SECONDS = 10
 _KILL_SECONDS = 10
+_REMEMBERED = 8
 _EXIT_OF = {"exec.not-in-path": 127, "exec.no-such-file": 127, "exec.interpreter": 127}
 _CANNOT_EXECUTE = 126
-
-
-class Image(Protocol):
-    """What a container takes from its image."""
-
-    @property
-    def id(self) -> str:
-        """The digest of its config."""
-
-    @property
-    def run(self) -> RunConfig:
-        """What it runs unless told otherwise."""
-
-
-class Overlay(Protocol):
-    """A container's root on disk."""
-
-    @property
-    def lowers(self) -> Sequence[str]:
-        """The layers, the top one first."""
-
-    @property
-    def upper(self) -> str:
-        """Where changes go."""
-
-    @property
-    def work(self) -> str:
-        """What overlayfs needs beside it."""
-
-    @property
-    def in_memory(self) -> bool:
-        """Changes are kept in memory only."""
-
-
-class Images(Protocol):
-    """The images, as far as containers need them."""
-
-    async def for_container(self, name: str, platform: str) -> Image:
-        """The image of this name or id; NotFound if there is none."""
-
-    async def prepare(self, container_id: str, image: Image) -> Overlay:
-        """Directories for a new container of this image."""
-
-    async def discard(self, container_id: str) -> None:
-        """Remove the container's directories; none there is no error."""
 
 
 class Containers:
@@ -122,6 +79,8 @@ class Containers:
         self._networks = networks
         self._events = events
         self.directory = Directory()
+        self._gone: deque[Container] = deque(maxlen=_REMEMBERED)
+        """The last that were removed: `onggi run --rm` explains what it just ran."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ---- life ----------------------------------------------------------------------------------------------------
@@ -137,34 +96,52 @@ class Containers:
         mounts = requested(body)
         reserved = self.directory.reserve(name, container_id)
         try:
-            overlay = await self._images.prepare(container_id, image)
-            record = ContainerRecord(
-                id=container_id,
-                name=reserved,
-                created=time.time_ns(),
-                image=body.config.image,
-                image_id=image.id,
-                body=self._document(body),
-                lowers=list(overlay.lowers),
-                upper=overlay.upper,
-                work=overlay.work,
-                in_memory=overlay.in_memory,
-                mounts=mounts,
-                endpoints=[],
-                state=StateRecord(),
-            )
-            await self._try_plan(record, body)
+            record = await self._record(container_id, reserved, body, image, mounts)
+            self._try_plan(record, body)
             await self._records.put(record)
         except BaseException:
             self.directory.release(reserved, container_id)
-            await self._images.discard(container_id)
+            await self._discard(container_id)
             raise
         container = Container(record, body)
         self.directory.add(container)
         self._tell(container, "create")
         return ContainerCreated(id=container_id, warnings=self._doubts(body, image))
 
-    def _merged(self, body: ContainerCreate, image: Image) -> ContainerCreate:
+    async def _record(
+        self, container_id: str, name: str, body: ContainerCreate, image: ContainerImage, mounts: list[MountRecord]
+    ) -> ContainerRecord:
+        """The record of a new container, and its directories."""
+        overlay = await self._images.prepare(container_id, image)
+        directory = self._instance.container_dir(container_id)
+        (directory / "rootfs").mkdir(mode=0o700)
+        memory = directory / "memory"
+        if overlay.in_memory:
+            memory.mkdir(mode=0o700)
+        return ContainerRecord(
+            id=container_id,
+            name=name,
+            created=time.time_ns(),
+            image=body.config.image,
+            image_id=image.id,
+            body=self._document(body),
+            lowers=list(overlay.lowers),
+            upper=overlay.upper or str(memory / "upper"),
+            work=overlay.work or str(memory / "work"),
+            in_memory=overlay.in_memory,
+            mounts=mounts,
+            endpoints=[],
+            state=StateRecord(),
+        )
+
+    async def _discard(self, container_id: str) -> None:
+        """Remove everything of a container's on disk."""
+        await self._images.discard(container_id)
+        await blocking(
+            adopt.remove_trees, self._instance.container_dir(container_id), self._instance.run_dir(container_id)
+        )
+
+    def _merged(self, body: ContainerCreate, image: ContainerImage) -> ContainerCreate:
         config = merge(body.config, image.run)
         host = body.host_config
         if not config.hostname and host.uts_mode != "host":
@@ -180,13 +157,13 @@ class Containers:
         document["NetworkingConfig"] = to_wire(body.networking_config)
         return document
 
-    async def _try_plan(self, record: ContainerRecord, body: ContainerCreate) -> None:
+    def _try_plan(self, record: ContainerRecord, body: ContainerCreate) -> None:
         """Build the plan once without acting: what cannot be meant is refused at create, as Docker does."""
         around = spec.Surroundings([], {}, record.id[:12], lambda _: 1)
-        document = await blocking(spec.document, self._instance, record, body, around)
+        document = spec.document(self._instance, record, body, around)
         plan.build(from_json(document), self._layout)
 
-    def _doubts(self, body: ContainerCreate, image: Image) -> list[str]:
+    def _doubts(self, body: ContainerCreate, image: ContainerImage) -> list[str]:
         found = []
         health = image.run.healthcheck
         if health and health.test and health.test[0] != "NONE" and body.config.healthcheck is None:
@@ -235,17 +212,19 @@ class Containers:
             finally:
                 for waiting in pending:
                     waiting.stream.close()
-            container.link = KeeperLink(control, lambda exit_record: self._exited(container, exit_record))
+            container.link = KeeperLink(
+                control,
+                lambda exit_record: self._exited(container, exit_record),
+                lambda trace: self._traced(container, trace),
+            )
             message = await container.link.wait_started()
         except BaseException:
             container.link = None
             await self._networks.detach(container.id)
             raise
-        self._mark_running(container, message["started"], message.get("trace", []), endpoints)
+        self._mark_running(container, message["started"], endpoints)
 
-    def _mark_running(
-        self, container: Container, started: Mapping[str, Any], trace: list[list[Any]], endpoints: Sequence[Endpoint]
-    ) -> None:
+    def _mark_running(self, container: Container, started: Mapping[str, Any], endpoints: Sequence[Endpoint]) -> None:
         record = container.record
         record.endpoints = [endpoint.to_record() for endpoint in endpoints]
         record.state = StateRecord(
@@ -254,12 +233,17 @@ class Containers:
             started_at=started["started_at"],
             finished_at=record.state.finished_at,
         )
-        container.trace, container.warnings = trace, started["warnings"]
+        container.namespaces, container.warnings = started["namespaces"], started["warnings"]
         for endpoint in endpoints:
             attributes = {"container": container.id, "name": endpoint.network_name, "type": endpoint.driver}
             self._events.publish("network", "connect", endpoint.network_id, attributes)
         self._tell(container, "start")
         self._later(self._records.put(record))
+
+    def _traced(self, container: Container, trace: list[list[Any]]) -> None:
+        """Keep what the start did, also for an engine that comes after this one."""
+        container.trace = trace
+        self._later(blocking(adopt.keep_trace, self._instance, container.id, trace))
 
     def _surroundings(self, container: Container, endpoints: Sequence[Endpoint]) -> spec.Surroundings:
         body = container.body
@@ -463,11 +447,11 @@ class Containers:
             return
         container.removing = True
         await self._records.delete(container.id)
-        await self._images.discard(container.id)
-        await blocking(adopt.remove_run, self._instance.run_dir(container.id))
+        await self._discard(container.id)
         for waiting in container.pending:
             waiting.stream.close()
         self.directory.remove(container)
+        self._gone.append(container)
         settle(container.exit_waiters, container.record.state.exit_code)
         settle(container.removal_waiters, container.record.state.exit_code)
         self._tell(container, "destroy")
@@ -559,8 +543,10 @@ class Containers:
 
     async def facts(self, ref: str) -> dict[str, Any]:
         """What `explain` starts from: pid, names, limits, cgroup, the trace of the last start."""
-        container = self.directory.find(ref)
+        container = next((c for c in self._gone if c.id == ref), None) or self.directory.find(ref)
         record = container.record
+        if not container.trace:
+            container.trace = await blocking(adopt.read_trace, self._instance, container.id)
         around = spec.Surroundings(
             [], {}, container.body.config.hostname or container.id[:12], lambda _: record.state.pid
         )
@@ -574,6 +560,7 @@ class Containers:
             "exit_code": record.state.exit_code,
             "cgroup": self._cgroup(container),
             "trace": container.trace,
+            "namespaces": container.namespaces,
             "warnings": container.warnings,
             "endpoints": record.endpoints,
             "config": spec.config(self._instance, record, container.body, around, security),
@@ -585,30 +572,15 @@ class Containers:
         image = await self._images.for_container(body.config.image, "")
         body = self._merged(body, image)
         container_id = secrets.token_hex(32)
-        overlay = await self._images.prepare(container_id, image)
         try:
-            record = ContainerRecord(
-                id=container_id,
-                name="planned",
-                created=time.time_ns(),
-                image=body.config.image,
-                image_id=image.id,
-                body={},
-                lowers=list(overlay.lowers),
-                upper=overlay.upper,
-                work=overlay.work,
-                in_memory=overlay.in_memory,
-                mounts=requested(body),
-                endpoints=[],
-                state=StateRecord(),
-            )
+            record = await self._record(container_id, "planned", body, image, requested(body))
             container = Container(record, body)
             endpoints = await self._networks.attach(container_id, body.host_config.network_mode)
             document = spec.document(self._instance, record, body, self._surroundings(container, endpoints))
             built = plan.build(from_json(document), self._layout)
         finally:
             await self._networks.detach(container_id)
-            await self._images.discard(container_id)
+            await self._discard(container_id)
         return [{"where": who, "describe": step.describe(), "why": step.why} for who, step in built.in_order()]
 
     # ---- the engine's own life -----------------------------------------------------------------------------------

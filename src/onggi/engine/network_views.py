@@ -10,6 +10,7 @@ from ipaddress import IPv4Interface
 
 from onggi.network.endpoint import Endpoint
 from onggi.network.records import NetworkRecord
+from onggi.wire.filters import Filters
 from onggi.wire.gotime import rfc3339
 from onggi.wire.networks import (
     IPAM,
@@ -38,16 +39,34 @@ def network(record: NetworkRecord, endpoints: Iterable[Endpoint], name_of: Calla
     )
 
 
+def matches(record: NetworkRecord, filters: Filters) -> bool:
+    """Whether a network is in a list that is narrowed by `filters`."""
+    kind = "builtin" if record.is_default else "custom"
+    if "dangling" in filters and filters.flag("dangling", default=False):
+        return False  # what every engine has is never dangling
+    return (
+        filters.match_pattern("name", record.name)
+        and filters.match_prefix("id", record.id)
+        and filters.match("driver", record.driver)
+        and filters.match("scope", "local")
+        and filters.match("type", kind)
+        and filters.match_labels(record.labels)
+    )
+
+
 def network_settings(
-    endpoints: Sequence[Endpoint], *, sandbox_key: str = "", ports: dict[str, list[PortBinding] | None] | None = None
+    endpoints: Sequence[Endpoint], *, sandbox_key: str = "", exposed: Iterable[str] = ()
 ) -> NetworkSettings:
-    """A container's whole network; the flat fields repeat its endpoint on the default bridge."""
+    """A container's whole network; the flat fields repeat its endpoint on the default bridge.
+
+    `exposed` are the ports (`80/tcp`) that the image or the user named: shown although nobody published them.
+    """
     flat = next((endpoint for endpoint in endpoints if endpoint.network_name == "bridge"), None)
     shown = endpoint_settings(flat) if flat else EndpointSettings()
     return NetworkSettings(
         sandbox_id=flat.id if flat else "",
         sandbox_key=sandbox_key,
-        ports=ports or {},
+        ports=port_map(endpoints, exposed),
         endpoint_id=shown.endpoint_id,
         gateway=shown.gateway,
         global_ipv6_address=shown.global_ipv6_address,
@@ -58,6 +77,15 @@ def network_settings(
         mac_address=shown.mac_address,
         networks={endpoint.network_name: endpoint_settings(endpoint) for endpoint in endpoints},
     )
+
+
+def port_map(endpoints: Sequence[Endpoint], exposed: Iterable[str] = ()) -> dict[str, list[PortBinding] | None]:
+    """What is published where, by the container's port; None for a port that is only exposed."""
+    found: dict[str, list[PortBinding] | None] = dict.fromkeys(exposed)
+    for port in (port for endpoint in endpoints for port in endpoint.ports):
+        binding = PortBinding(host_ip=port.host_ip, host_port=str(port.host_port))
+        found[port.inside] = [*(found.get(port.inside) or ()), binding]
+    return found
 
 
 def endpoint_settings(endpoint: Endpoint) -> EndpointSettings:

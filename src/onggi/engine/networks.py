@@ -9,13 +9,14 @@ Callers: `engine/containers`, `api/routes/networks`. Read next: `network/bridge`
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import TypeVar
 
 from onggi.engine import network_views
@@ -26,6 +27,7 @@ from onggi.network import ipam, records
 from onggi.network.bridge import Bridge, Bridges, bridge_name
 from onggi.network.endpoint import Endpoint, host_link_name, new_id
 from onggi.network.ipam import DEFAULT_POOLS, Addresses, AddressPool
+from onggi.network.ports import Port, Reservations
 from onggi.network.records import NetworkRecord
 from onggi.trace import Observer
 from onggi.wire.filters import Filters
@@ -34,6 +36,8 @@ from onggi.wire.networks import Network, NetworkCreate, NetworkCreated
 T = TypeVar("T")
 
 _MTU = 1500
+_IPV6 = "/proc/sys/net/ipv6"
+"""Not there where the kernel was booted without IPv6."""
 _HOST_LINK = re.compile(r"v[0-9a-f]{8}[0-9]")
 _HOST_LINKS = 10
 """Names for the host's end of one container: the old link may outlive the container's last run by a moment."""
@@ -56,7 +60,7 @@ class Networks:
     """All networks of one engine. `start` comes first, `stop` last."""
 
     def __init__(
-        self, options: Options, observer: Observer, name_of: Callable[[str], str] = lambda id: id[:12]
+        self, options: Options, observer: Observer, name_of: Callable[[str], str] = lambda container: container[:12]
     ) -> None:
         """`name_of` gives a container's name by its id, for the network's own document."""
         self._options = options
@@ -67,6 +71,7 @@ class Networks:
         self._endpoints: dict[str, tuple[Endpoint, ...]] = {}
         self._worker = ThreadPoolExecutor(1, "network")
         self._bridges: Bridges | None = None
+        self._reservations = Reservations()
         self._lock = asyncio.Lock()
 
     async def start(self, endpoints: Iterable[Endpoint] = ()) -> None:
@@ -92,7 +97,7 @@ class Networks:
     async def list(self, filters: Filters | None = None) -> list[Network]:
         """The networks that match, by name."""
         asked = filters or Filters()
-        found = [record for record in self._networks.values() if _matches(record, asked)]
+        found = [record for record in self._networks.values() if network_views.matches(record, asked)]
         return [network_views.network(r, (), self._name_of) for r in sorted(found, key=lambda r: r.name)]
 
     async def inspect(self, name: str) -> Network:
@@ -130,12 +135,13 @@ class Networks:
         )
 
     async def attach(
-        self, container_id: str, mode: str = "", *, mac: str = "", address: str = ""
+        self, container_id: str, mode: str = "", *, mac: str = "", address: str = "", ports: Sequence[Port] = ()
     ) -> Sequence[Endpoint]:
         """Give a container its endpoint for a start; `mode` is `HostConfig.NetworkMode`.
 
         `container:…` gives none, because that container's namespace has one; `host` and `none` give an endpoint
         without a link. `address` is refused on the default bridge, as Docker does. What a container had is released.
+        `ports` are published where there is a bridge; Conflict when somebody has one of them, and nothing is kept.
         """
         if mode.startswith("container:"):
             return ()
@@ -148,14 +154,30 @@ class Networks:
             endpoint = Endpoint(new_id(), record.id, record.name, record.driver, container_id)
             if record.bridge:
                 endpoint = await self._plug(endpoint, mac)
+            if endpoint.address and ports:
+                endpoint = await self._publish(endpoint, ports)
             self._endpoints[container_id] = (endpoint,)
         return (endpoint,)
+
+    async def preview(self, container_id: str, mode: str = "") -> Sequence[Endpoint]:
+        """What `attach` would give if nothing came in between; nothing is made or taken."""
+        if mode.startswith("container:"):
+            return ()
+        record = self._find("bridge" if mode in ("", "default") else mode)
+        endpoint = Endpoint(new_id(), record.id, record.name, record.driver, container_id)
+        if not record.bridge:
+            return (endpoint,)
+        address = self._addresses[record.id].peek()
+        return (self._plugged(endpoint, host_link_name(self._options.instance, container_id, 0), address, ""),)
 
     async def detach(self, container_id: str) -> None:
         """Release the addresses of a container that has ended; its links go with its namespace."""
         for endpoint in self._endpoints.pop(container_id, ()):
-            if endpoint.address and endpoint.network_id in self._addresses:
-                self._addresses[endpoint.network_id].release(endpoint.address.partition("/")[0])
+            try:
+                if endpoint.ports:
+                    await self._kernel(self._withdraw, endpoint)
+            finally:
+                self._release(endpoint)
 
     def endpoints(self, container_id: str) -> Sequence[Endpoint]:
         """What a container has now."""
@@ -167,10 +189,11 @@ class Networks:
             self._endpoints[endpoint.container_id] = (*self.endpoints(endpoint.container_id), endpoint)
             if endpoint.address and endpoint.network_id in self._addresses:
                 with suppress(Invalid, Conflict):  # it has the address, whatever the records say of it
-                    self._addresses[endpoint.network_id].reserve(endpoint.address.partition("/")[0])
+                    self._addresses[endpoint.network_id].reserve(_bare(endpoint))
         async with self._lock:
             for record in self._networks.values():
                 if record.bridge and self._members(record):
+                    await self._kernel(self._hold_ports, record)
                     await self._kernel(self._make, record)
 
     async def sweep(self) -> None:
@@ -192,9 +215,11 @@ class Networks:
             await self._move_aside(self._networks[endpoint.network_id])
             await self._kernel(self._make, self._networks[endpoint.network_id])
             host_link = await self._kernel(self._free_link, endpoint.container_id)
-        record = self._networks[endpoint.network_id]
-        pool = self._addresses[record.id]
-        address = pool.allocate()
+        address = self._addresses[endpoint.network_id].allocate()
+        return self._plugged(endpoint, host_link, address, mac)
+
+    def _plugged(self, endpoint: Endpoint, host_link: str, address: IPv4Address, mac: str) -> Endpoint:
+        record, pool = self._networks[endpoint.network_id], self._addresses[endpoint.network_id]
         return replace(
             endpoint,
             bridge=record.bridge,
@@ -204,7 +229,21 @@ class Networks:
             address=f"{address}/{pool.subnet.prefixlen}",
             gateway=str(pool.gateway),
             mtu=record.mtu,
+            ipv6_off=os.path.exists(_IPV6),
         )
+
+    async def _publish(self, endpoint: Endpoint, ports: Sequence[Port]) -> Endpoint:
+        """The endpoint with its ports as they were chosen; without them its address is given back."""
+        try:
+            chosen = await self._kernel(self._lead, endpoint, ports, self._name_of(endpoint.container_id))
+        except BaseException:
+            self._release(endpoint)
+            raise
+        return replace(endpoint, ports=chosen)
+
+    def _release(self, endpoint: Endpoint) -> None:
+        if endpoint.address and endpoint.network_id in self._addresses:
+            self._addresses[endpoint.network_id].release(_bare(endpoint))
 
     async def _move_aside(self, record: NetworkRecord) -> None:
         """Choose another subnet if the host got a route into this one and no container is in it yet."""
@@ -264,6 +303,7 @@ class Networks:
         return self._bridges
 
     def _close(self) -> None:
+        self._reservations.close()
         if self._bridges:
             self._bridges.close()
         self._bridges = None
@@ -291,10 +331,30 @@ class Networks:
     def _make(self, record: NetworkRecord) -> None:
         """The bridge, with the containers that run back on it if it had gone."""
         bridges, bridge = self._opened(), self._bridge(record)
-        if bridges.ensure(bridge):
+        published = [(_bare(endpoint), endpoint.ports) for endpoint in self._members(record) if endpoint.ports]
+        if bridges.ensure(bridge, published):
             for endpoint in self._members(record):
                 if bridges.netlink.find_link(endpoint.host_link):
                     bridges.enslave(bridge, endpoint.host_link)
+
+    def _hold_ports(self, record: NetworkRecord) -> None:
+        for endpoint in self._members(record):
+            if endpoint.ports:
+                with suppress(Conflict):  # a process took the port while no engine ran; the rules still lead to us
+                    self._reservations.reserve(endpoint.container_id, endpoint.ports, name=endpoint.container_id[:12])
+
+    def _lead(self, endpoint: Endpoint, ports: Sequence[Port], name: str) -> tuple[Port, ...]:
+        chosen = self._reservations.reserve(endpoint.container_id, ports, name=name)
+        try:
+            self._opened().publish(self._bridge(self._networks[endpoint.network_id]), _bare(endpoint), chosen)
+        except BaseException:
+            self._reservations.release(endpoint.container_id)
+            raise
+        return chosen
+
+    def _withdraw(self, endpoint: Endpoint) -> None:
+        self._reservations.release(endpoint.container_id)
+        self._opened().withdraw(self._bridge(self._networks[endpoint.network_id]), _bare(endpoint), endpoint.ports)
 
     def _free_link(self, container_id: str) -> str:
         for number in range(_HOST_LINKS):
@@ -316,19 +376,10 @@ def _addresses(record: NetworkRecord) -> Addresses:
     return Addresses(interface.network, interface.ip, network=record.name)
 
 
+def _bare(endpoint: Endpoint) -> str:
+    """The address without its prefix length."""
+    return endpoint.address.partition("/")[0]
+
+
 def _first_host(subnet: IPv4Network) -> str:
     return f"{subnet.network_address + 1}/{subnet.prefixlen}"
-
-
-def _matches(record: NetworkRecord, filters: Filters) -> bool:
-    kind = "builtin" if record.is_default else "custom"
-    if "dangling" in filters and filters.flag("dangling", default=False):
-        return False  # what every engine has is never dangling
-    return (
-        filters.match_pattern("name", record.name)
-        and filters.match_prefix("id", record.id)
-        and filters.match("driver", record.driver)
-        and filters.match("scope", "local")
-        and filters.match("type", kind)
-        and filters.match_labels(record.labels)
-    )

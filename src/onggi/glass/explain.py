@@ -5,7 +5,11 @@ container has ended, what is left is its configuration and its trace. The record
 `containers.facts(ref)` gives:
 
     id, name        the container's
+    image, status   as inspect has them; may be missing
+    exit_code       how it ended, when it has ended; may be missing
     pid             of its first process on the host; 0 when it does not run
+    cgroup          the path of its group; may be missing, then /proc tells it
+    warnings        what could not be kept of what was asked for; may be missing
     config          the runtime spec's config.json: hostname, linux.namespaces, linux.cgroupsPath, process.capabilities
     plan            rows as `plan_view` takes them; may be missing
     trace           rows as `plan_view` takes them; may be missing
@@ -43,6 +47,9 @@ class Explanation:
 
     id: str
     name: str
+    image: str
+    status: str
+    exit_code: int
     pid: int
     running: bool
     steps: tuple[plan_view.Row, ...]
@@ -50,14 +57,19 @@ class Explanation:
     limits: tuple[Fact, ...]
     rights: tuple[Fact, ...]
     shared: tuple[Fact, ...]
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As the API sends it: every fact with `title` and `text`."""
         return {
             "id": self.id,
             "name": self.name,
+            "image": self.image,
+            "status": self.status,
+            "exit_code": self.exit_code,
             "pid": self.pid,
             "running": self.running,
+            "warnings": list(self.warnings),
             "steps": list(self.steps),
             "took": plan_view.total(self.steps),
             "namespaces": [view.to_json() for view in self.namespaces],
@@ -70,19 +82,31 @@ class Explanation:
 def explain(record: Record, proc: str = "/proc", layout: Layout | None = None) -> Explanation:
     """The container as it is now; as it was configured and started, when it has ended or ends meanwhile."""
     pid = int(record.get("pid") or 0)
-    steps = tuple(plan_view.rows(record.get("plan") or (), record.get("trace") or ()))
-    shared = words.shared_facts()
-    head = str(record.get("id", "")), str(record.get("name", ""))
+    views: tuple[View, ...] = ()
+    limits: tuple[Fact, ...] = ()
+    rights: tuple[Fact, ...] = ()
     if pid:
         try:
             views = _live_views(pid, record, proc)
             rights = right_facts(proc_reader.status(pid, proc))
-            limits = _limits(pid, proc, layout)
+            limits = _limits(pid, record, proc, layout)
         except NotFound:
-            pid = 0  # it ended while we read
-        else:
-            return Explanation(*head, pid, True, steps, views, limits, rights, shared)
-    return Explanation(*head, 0, False, steps, _ended_views(record, proc), (), (), shared)
+            pid, limits, rights = 0, (), ()  # it ended while we read
+    return Explanation(
+        id=str(record.get("id", "")),
+        name=str(record.get("name", "")),
+        image=str(record.get("image", "")),
+        status=str(record.get("status", "")),
+        exit_code=int(record.get("exit_code") or 0),
+        pid=pid,
+        running=pid > 0,
+        steps=tuple(plan_view.rows(record.get("plan") or (), record.get("trace") or ())),
+        namespaces=views if pid else _ended_views(record, proc),
+        limits=limits,
+        rights=rights,
+        shared=words.shared_facts(),
+        warnings=tuple(str(warning) for warning in record.get("warnings") or ()),
+    )
 
 
 def _live_views(pid: int, record: Record, proc: str) -> tuple[View, ...]:
@@ -112,7 +136,7 @@ def _live_facts(space: Namespace, pid: int, record: Record, proc: str) -> tuple[
     if space.kind == "user":
         return words.id_facts(proc_reader.id_map(pid, proc), own=space.own)
     if space.kind == "pid":
-        return words.process_facts(proc_reader.processes(_members(pid, proc), proc))
+        return words.process_facts(proc_reader.processes(_members(pid, record, proc), proc))
     if space.kind == "mnt":
         return words.mount_facts(proc_reader.mounts(pid, proc))
     if space.kind == "net":
@@ -124,25 +148,25 @@ def _live_facts(space: Namespace, pid: int, record: Record, proc: str) -> tuple[
     return ()
 
 
-def _members(pid: int, proc: str) -> tuple[int, ...]:
+def _members(pid: int, record: Record, proc: str) -> tuple[int, ...]:
     """The pids of the container's processes: those of its group, or at least the first."""
-    path = _group(pid, proc)
-    if not path:
-        return (pid,)
+    path = _group(pid, record, proc)
     try:
-        members = detect().pids(path)
+        members = detect().pids(path) if path else ()
     except (OnggiError, OSError):
         members = ()  # another cgroup tree than ours, as in a container of another engine
     return members[:_MOST_PROCESSES] if pid in members else (pid,)
 
 
-def _limits(pid: int, proc: str, layout: Layout | None) -> tuple[Fact, ...]:
-    path = _group(pid, proc)
+def _limits(pid: int, record: Record, proc: str, layout: Layout | None) -> tuple[Fact, ...]:
+    path = _group(pid, record, proc)
     return limit_facts(layout or detect(), path) if path else ()
 
 
-def _group(pid: int, proc: str) -> str:
+def _group(pid: int, record: Record, proc: str) -> str:
     """The path of the container's group; empty when it is in none of its own."""
+    if record.get("cgroup"):
+        return str(record["cgroup"])
     groups = proc_reader.cgroups(pid, proc)
     path = groups.get("pids") or groups.get("") or ""
     return "" if path == "/" or ".." in path.split("/") else path

@@ -1,7 +1,7 @@
 """The glass's own routes. What they answer is plain data; whoever joins them to a server makes a response of it.
 
-    GET  /glass/containers/{id}/explain    Explanation.to_json(): id, name, pid, running, steps, took, namespaces,
-                                           limits, rights, shared
+    GET  /glass/containers/{id}/explain    Explanation.to_json(): id, name, image, status, exit_code, pid, running,
+                                           warnings, steps, took, namespaces, limits, rights, shared
     GET  /glass/containers/{id}/trace      {"id", "name", "steps": rows of `plan_view`, "took": nanoseconds}
     POST /glass/plan                       body: Docker's create body; {"steps": rows of `plan_view`}; nothing is done
 
@@ -11,7 +11,7 @@ Nothing of `api/` is imported here, since the two are siblings: a handler takes 
     async def handler(request): return json_response(await answer(request))
 
 The engine offers `await containers.facts(ref) -> dict` (its keys: see `explain`) and
-`await containers.plan(body: bytes) -> list[dict]` (rows: see `plan_view`). Callers: `daemon`. Read next: `explain`.
+`await containers.plan(body: ContainerCreate) -> list[dict]` (rows: see `plan_view`). Callers: `daemon`. Read next: `explain`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any, Protocol, TypeAlias
 
 from onggi.glass import plan_view
 from onggi.glass.explain import explain
+from onggi.wire.containers import ContainerCreate, decode_create
 
 
 class Containers(Protocol):
@@ -30,7 +31,7 @@ class Containers(Protocol):
     async def facts(self, ref: str) -> Mapping[str, Any]:
         """All that is known of a container; `NotFound`."""
 
-    async def plan(self, body: bytes) -> Sequence[Mapping[str, Any]]:
+    async def plan(self, body: ContainerCreate) -> Sequence[Mapping[str, Any]]:
         """The steps that a create and start with this body would take."""
 
 
@@ -69,7 +70,7 @@ def routes(engine: Engine) -> list[tuple[str, str, Answer]]:
         return {"id": record["id"], "name": record["name"], "steps": steps, "took": plan_view.total(steps)}
 
     async def planned(request: Request) -> dict[str, Any]:
-        return {"steps": plan_view.rows(await engine.containers.plan(await request.read_json()))}
+        return {"steps": plan_view.rows(await engine.containers.plan(decode_create(await request.read_json())))}
 
     return [
         ("GET", "/glass/containers/{id}/explain", explained),

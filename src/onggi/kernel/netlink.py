@@ -74,17 +74,20 @@ class Netlink:
         mac: str = "",
         mtu: int = 0,
         up: bool = True,
+        hairpin: bool = False,
     ) -> None:
         """Make a veth pair, both ends named, the host's end up; `mac` is the peer's, `master` the host end's bridge.
 
         The peer is born in the namespace behind `peer_netns_fd`, so nothing is ever moved or renamed: a move would
-        wait for an RCU grace period. EEXIST when either name is taken in its namespace.
+        wait for an RCU grace period. EEXIST when either name is taken in its namespace. `hairpin` lets the bridge send
+        back over this port what came from it: a container that calls a port that it publishes itself needs that where
+        bridged packets pass the IP rules (bridge-nf-call-iptables).
         """
         index = self.index(master) if isinstance(master, str) and master else int(master or 0)
         request = rtnetlink.veth(
             host_name, peer_name, peer_netns_fd=peer_netns_fd, master_index=index, mac=mac, mtu=mtu, up=up
         )
-        self.run(request)
+        self.run(request, *((rtnetlink.hairpin(host_name),) if hairpin else ()))
 
     def set_link(
         self,

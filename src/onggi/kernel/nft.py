@@ -18,6 +18,8 @@ from onggi.kernel.fd import Fd
 
 LIBRARY = "libnftables.so.1"
 COMMAND = "nft"
+_OUTPUT_TERSE = 1 << 11
+"""NFT_CTX_OUTPUT_TERSE, libnftables.h."""
 _HINT = "install the package `libnftables1` or `nftables`"
 _ERRNO_OF = {os.strerror(number): number for number in errno.errorcode}
 
@@ -31,15 +33,18 @@ class Nft:
         self._context: _Library | None = None
         self._tried = False
 
-    def run(self, text: str) -> str:
+    def run(self, text: str, *, is_terse: bool = False) -> str:
         """Carry out `text` (the language of nft(8)) as one transaction; what it printed.
 
+        `is_terse` lists sets and maps without their elements.
         KernelError with the errno that nft worded (EINVAL for bad syntax), Unavailable when there is no nft here.
         """
         if not self._tried:
             self._tried = True
             self._context = _load(self._library_name)
-        status, output, errors = self._context.run(text) if self._context else _spawn(self._command, text)
+        status, output, errors = (
+            self._context.run(text, is_terse) if self._context else _spawn(self._command, text, is_terse)
+        )
         if status != 0:
             raise _error(text, errors)
         return output
@@ -59,6 +64,7 @@ class _Library:
         pointer, text = ctypes.c_void_p, ctypes.c_char_p
         new = _bind(library, "nft_ctx_new", pointer, ctypes.c_uint32)
         self._free = _bind(library, "nft_ctx_free", None, pointer)
+        self._flags = _bind(library, "nft_ctx_output_set_flags", None, pointer, ctypes.c_uint)
         self._run = _bind(library, "nft_run_cmd_from_buffer", ctypes.c_int, pointer, text)
         self._output = _bind(library, "nft_ctx_get_output_buffer", text, pointer)
         self._errors = _bind(library, "nft_ctx_get_error_buffer", text, pointer)
@@ -68,7 +74,8 @@ class _Library:
         _bind(library, "nft_ctx_buffer_output", ctypes.c_int, pointer)(self._context)
         _bind(library, "nft_ctx_buffer_error", ctypes.c_int, pointer)(self._context)
 
-    def run(self, text: str) -> tuple[int, str, str]:
+    def run(self, text: str, is_terse: bool) -> tuple[int, str, str]:
+        self._flags(self._context, _OUTPUT_TERSE if is_terse else 0)
         status: int = self._run(self._context, text.encode())
         return status, _text(self._output(self._context)), _text(self._errors(self._context))
 
@@ -91,15 +98,16 @@ def _bind(library: ctypes.CDLL, name: str, result: type | None, *parameters: typ
     return function
 
 
-def _spawn(command: str, text: str) -> tuple[int, str, str]:
+def _spawn(command: str, text: str, is_terse: bool) -> tuple[int, str, str]:
     """`nft -f -`: its status, output and errors. Files in memory, so that no pipe can fill up on either side."""
     with ExitStack() as stack:
         files = [stack.enter_context(Fd(os.memfd_create(name))) for name in ("commands", "output", "errors")]
         os.write(files[0].fileno(), text.encode())
         os.lseek(files[0].fileno(), 0, os.SEEK_SET)
+        arguments = [command, *(("-t",) if is_terse else ()), "-f", "-"]
         actions = [(os.POSIX_SPAWN_DUP2, file.fileno(), number) for number, file in enumerate(files)]
         try:
-            pid = os.posix_spawnp(command, [command, "-f", "-"], os.environ, file_actions=actions)
+            pid = os.posix_spawnp(command, arguments, os.environ, file_actions=actions)
         except FileNotFoundError as error:
             raise Unavailable(
                 "run nft transaction", command, "neither library nor command found", hint=_HINT

@@ -35,11 +35,24 @@ _CLOSE_RANGE_CLOEXEC = 4
 _SIGCHLD = 17
 
 
+_CLONE_ARGS = (
+    "flags",
+    "pidfd",
+    "child_tid",
+    "parent_tid",
+    "exit_signal",
+    "stack",
+    "stack_size",
+    "tls",
+    "set_tid",
+    "set_tid_size",
+    "cgroup",
+)
+"""The fields of `struct clone_args`, each of 64 bits (clone3(2))."""
+
+
 class _CloneArgs(ctypes.Structure):
-    _fields_ = tuple(
-        (name, ctypes.c_uint64)
-        for name in ["flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "stack_size", "tls", "set_tid", "set_tid_size", "cgroup"]
-    )
+    _fields_ = tuple((name, ctypes.c_uint64) for name in _CLONE_ARGS)
 
 
 def clone(flags: Clone, cgroup_fd: int = -1) -> tuple[int, int]:

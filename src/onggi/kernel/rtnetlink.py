@@ -40,7 +40,8 @@ RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 10, 18
 _IFLA_STATS64, _IFLA_NET_NS_FD = 23, 28
-_IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
+_IFLA_INFO_KIND, _IFLA_INFO_DATA, _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
+_IFLA_BRPORT_MODE = 4
 _IFLA_BR_FORWARD_DELAY, _IFLA_BR_STP_STATE = 1, 5
 _VETH_INFO_PEER = 1
 
@@ -149,6 +150,13 @@ def veth(
     if master_index:
         host += u32(_IFLA_MASTER, master_index)
     return _new_link(f"veth {host_name}", "veth", (attribute(_VETH_INFO_PEER, peer),), host)
+
+
+def hairpin(name: str) -> Request:
+    """Let a bridge send a packet back over the port `name` on which it came."""
+    data = nested(_IFLA_INFO_SLAVE_DATA, attribute(_IFLA_BRPORT_MODE, b"\1"))
+    payload = _ifinfo() + _name(name) + nested(_IFLA_LINKINFO, text(_IFLA_INFO_SLAVE_KIND, "bridge"), data)
+    return Request("RTM_NEWLINK", f"bridge port {name}", RTM_NEWLINK, 0, payload)
 
 
 def set_link(

@@ -9,14 +9,14 @@ administrator's rules drop stays dropped. Callers: `engine/networks`. Read next:
                                ├─ onggi0 ── host ── eth0 ── world  prerouting: to 127/8 from the bridge: dropped
     container B ── eth0 ═ v…0 ─┘                                   forward: into the bridge only what answers, what
                                                                    was published, and what its own containers say
-                                                                   postrouting: out of the subnet: masqueraded
+                                                                   nat: published ports in, masquerade out
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
@@ -25,7 +25,9 @@ from onggi.errors import Conflict, KernelError, Unavailable
 from onggi.kernel.netlink import Netlink
 from onggi.kernel.nft import Nft
 from onggi.kernel.rtnetlink import Link, LinkFlag
+from onggi.network import ports
 from onggi.network.ipam import mac_of
+from onggi.network.ports import Port
 from onggi.trace import Observer, observed
 
 _WHO = "engine"
@@ -65,8 +67,10 @@ class Bridges:
         self._rules_as_made: dict[str, str] = {}
         """By table: how the kernel lists the rules that we made; a listing that differs was changed by somebody."""
 
-    def ensure(self, bridge: Bridge) -> bool:
+    def ensure(self, bridge: Bridge, published: Sequence[tuple[str, Sequence[Port]]] = ()) -> bool:
         """Do what is missing of the bridge; whether the link had to be made (so that nobody is enslaved to it).
+
+        `published` are the ports that must be in the rules if these are made: a container's address and its ports.
 
         Conflict when the name belongs to a link that is no bridge; KernelError for what the kernel refuses.
         """
@@ -81,7 +85,9 @@ class Bridges:
                 )
             self._address(bridge, link)
             self._sysctl("ipv4/ip_forward", "1")
-            self._rules(bridge)
+            if published:
+                self._route_localnet(bridge)
+            self._rules(bridge, published)
             undo.pop_all()
         return made
 
@@ -109,9 +115,17 @@ class Bridges:
         if link and link.kind == "bridge":
             self._do(f"ip link delete {bridge.name}", lambda: self.netlink.delete_link(bridge.name))
 
-    def exists(self, bridge: Bridge) -> bool:
-        """Whether link or rules of the bridge are there."""
-        return self.netlink.find_link(bridge.name) is not None or self._has_table(bridge.table)
+    def publish(self, bridge: Bridge, address: str, wanted: Sequence[Port]) -> None:
+        """Lead ports of the host to the container at `address`, on a bridge that is intact."""
+        self._route_localnet(bridge)
+        text = ports.change("add", bridge.table, wanted, address)
+        self._do(f"nft {text}", lambda: self._nft.run(text))
+
+    def withdraw(self, bridge: Bridge, address: str, published: Sequence[Port]) -> None:
+        """Take published ports back; nothing where the rules are gone."""
+        text = ports.change("delete", bridge.table, published, address)
+        with _missing_is_well():
+            self._do(f"nft {text}", lambda: self._nft.run(text))
 
     def enslave(self, bridge: Bridge, link: str) -> None:
         """Put the host's end of a running container back on a bridge that was made anew."""
@@ -161,16 +175,26 @@ class Bridges:
         if not link.flags & LinkFlag.UP:
             self._do(f"ip link set {bridge.name} up", lambda: self.netlink.set_link(bridge.name, up=True))
 
-    def _rules(self, bridge: Bridge) -> None:
+    def _route_localnet(self, bridge: Bridge) -> None:
+        """Let a published port be reached on the host's 127.0.0.1.
+
+        The host's packets leave over the bridge with a masqueraded source; their answers are for 127.0.0.1 again, and
+        would be dropped as martians. What containers send to 127/8 themselves is dropped by our rules in raw.
+        """
+        self._sysctl(f"ipv4/conf/{bridge.name}/route_localnet", "1")
+
+    def _rules(self, bridge: Bridge, published: Sequence[tuple[str, Sequence[Port]]]) -> None:
         known = self._rules_as_made.get(bridge.table)
         if known is not None and self._listing(bridge.table) == known:
             return
-        self._do(f"nft -f - # table inet {bridge.table}", lambda: self._nft.run(ruleset(bridge)))
+        texts = [ports.change("add", bridge.table, wanted, address) for address, wanted in published]
+        text = ruleset(bridge) + "\n".join(texts)
+        self._do(f"nft -f - # table inet {bridge.table}", lambda: self._nft.run(text))
         self._rules_as_made[bridge.table] = self._listing(bridge.table)
 
     def _listing(self, table: str) -> str:
         try:
-            return self._nft.run(f"list table inet {table}")
+            return self._nft.run(f"list table inet {table}", is_terse=True)
         except KernelError as error:
             if error.errno == errno.ENOENT:
                 return ""
@@ -210,17 +234,37 @@ def ruleset(bridge: Bridge) -> str:
 
     Into the bridge comes only what answers its containers, what was published (`dnat`) and what they say to each
     other; so no container of another bridge and no neighbour of the host reaches an unpublished port, whoever made the
-    other bridge. The host itself does not pass `forward`.
+    other bridge. The host itself does not pass `forward`. The two last masquerades are for published ports: from the
+    host's loopback, and from a container back to its own bridge, where the answer must come by way of the host.
     """
     name, table = bridge.name, bridge.table
     return f"""
 table inet {table}
 delete table inet {table}
 table inet {table} {{
+    map ports {{
+        type inet_proto . inet_service : ipv4_addr . inet_service
+    }}
+    map ports_at {{
+        type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
+    }}
     chain prerouting {{
         type filter hook prerouting priority raw; policy accept;
         iifname "{name}" ip daddr 127.0.0.0/8 drop
         iifname "{name}" ip saddr 127.0.0.0/8 drop
+    }}
+    chain publish {{
+        fib daddr type != local return
+        meta nfproto ipv4 dnat ip to ip daddr . meta l4proto . th dport map @ports_at
+        meta nfproto ipv4 dnat ip to meta l4proto . th dport map @ports
+    }}
+    chain publish_arriving {{
+        type nat hook prerouting priority dstnat; policy accept;
+        jump publish
+    }}
+    chain publish_local {{
+        type nat hook output priority -100; policy accept;
+        jump publish
     }}
     chain forward {{
         type filter hook forward priority filter; policy accept;
@@ -233,6 +277,8 @@ table inet {table} {{
     chain postrouting {{
         type nat hook postrouting priority srcnat; policy accept;
         ip saddr {bridge.subnet} oifname != "{name}" masquerade
+        ip saddr 127.0.0.0/8 oifname "{name}" masquerade
+        ip saddr {bridge.subnet} oifname "{name}" ct status dnat masquerade
     }}
 }}
 """
@@ -243,7 +289,7 @@ def _missing_is_well() -> Iterator[None]:
     try:
         yield
     except KernelError as error:
-        if error.errno != errno.ENODEV:
+        if error.errno not in (errno.ENODEV, errno.ENOENT):
             raise
 
 

@@ -271,4 +271,3 @@ def _rights(request: Request) -> Iterator[Step]:
         if request.seccomp:
             yield filter_step
     yield rights.DieWithKeeper("no container without its keeper")
-

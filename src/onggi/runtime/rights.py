@@ -339,6 +339,4 @@ _EXEC_CODES = {
 
 def cannot_execute(name: str, code: str, reason: str, number: int) -> StartFailed:
     """The failure that the docker CLI turns into exit code 126 or 127."""
-    return StartFailed(
-        "execute", name, reason, code=code, facts={"command": name, "reason": reason, "errno": number}
-    )
+    return StartFailed("execute", name, reason, code=code, facts={"command": name, "reason": reason, "errno": number})

@@ -75,12 +75,12 @@ def carry_out(steps: Iterable[Step], context: Context) -> None:
             step.apply(context)
         except OSError as error:
             failure = failed(step, error)
-            saw(Event(who, step.describe(), started, clock() - started, str(failure)))
+            saw(Event(who, step, started, clock() - started, str(failure)))
             raise failure from error
         except OnggiError as error:
-            saw(Event(who, step.describe(), started, clock() - started, str(error)))
+            saw(Event(who, step, started, clock() - started, str(error)))
             raise
-        saw(Event(who, step.describe(), started, clock() - started))
+        saw(Event(who, step, started, clock() - started))
 
 
 def failed(step: Step, error: OSError) -> StartFailed:

@@ -211,7 +211,9 @@ class ConfigureLink:
     def apply(self, context: Context) -> None:
         with Netlink() as netlink:
             netlink.configure(
-                self.name, self.addresses, tuple(Route("default", gateway=gateway, link=self.name) for gateway in self.gateways)
+                self.name,
+                self.addresses,
+                tuple(Route("default", gateway=gateway, link=self.name) for gateway in self.gateways),
             )
 
 

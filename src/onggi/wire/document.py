@@ -54,6 +54,7 @@ _NAMES = {
     "cpu_count": "CpuCount",
     "cpu_percent": "CpuPercent",
     "container_id_file": "ContainerIDFile",
+    "parent_id": "ParentId",
     "root_fs": "RootFS",
 }
 """Names that Docker spells by no rule."""

@@ -42,7 +42,10 @@ def parse_rfc3339(text: str) -> int:
     if text == ZERO:
         return 0
     year, month, day, hour, minute, second, fraction, zone = found.groups()
-    whole = timegm((int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0)))
+    try:
+        whole = timegm((int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0)))
+    except ValueError as error:
+        raise Invalid("read", text, "not a time") from error
     if zone and zone != "Z":
         offset = int(zone[1:3]) * 3600 + int(zone[4:6]) * 60
         whole += offset if zone[0] == "-" else -offset

@@ -121,7 +121,7 @@ class Network(Document, frozen=True, kw_only=True):
 
     name: str = ""
     id: str = ""
-    created: str = ""
+    created: str = "0001-01-01T00:00:00Z"
     scope: str = "local"
     driver: str = ""
     enable_ipv4: bool = True
