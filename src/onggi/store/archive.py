@@ -137,8 +137,7 @@ class Reader:
             self._copy_sparse(fd)
             return
         left, self._left = self._left, 0
-        for piece in self.source.chunks(left):
-            _write(fd, piece)
+        self.source.copy_to(fd, left)
 
     def _copy_sparse(self, fd: int) -> None:
         assert self._sparse is not None
@@ -146,8 +145,7 @@ class Reader:
         self._left = 0
         for offset, length in self._sparse:
             os.lseek(fd, offset, os.SEEK_SET)
-            for piece in self.source.chunks(length):
-                _write(fd, piece)
+            self.source.copy_to(fd, length)
 
     # -- headers ---------------------------------------------------------------------------------------------------
 
@@ -319,9 +317,3 @@ def _apply_records(entry: Entry, records: dict[str, bytes]) -> None:
         elif key.startswith(_XATTR):
             entry.xattrs = entry.xattrs or {}
             entry.xattrs[key[len(_XATTR) :]] = value
-
-
-def _write(fd: int, piece: memoryview) -> None:
-    written = os.write(fd, piece)
-    while written < len(piece):
-        written += os.write(fd, piece[written:])
