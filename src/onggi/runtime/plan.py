@@ -12,8 +12,8 @@ print. Nobody's kernel is touched here: what the plan needs to know of the machi
 Why this order: limits hold before the container's first instruction; the id maps come before anything that needs root
 inside; masks come after every mount, or a mount could uncover them; sysctls before /proc/sys becomes read-only; the
 cgroup namespace after the join, because it takes the group of that moment as its root; capabilities after the user is
-set, because to set it needs them; seccomp as late as the kernel allows. You come from `launch` or `engine/containers`
-(`--dry-run`); the steps are in `mounts`, `rights`, `surroundings`; the next door is `launch`.
+set, because to set it needs them; seccomp as late as the kernel allows. You come from `container` or `engine/containers`
+(`--dry-run`); the steps are in `mounts`, `rights`, `surroundings`; the next door is `container`.
 """
 
 from __future__ import annotations

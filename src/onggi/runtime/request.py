@@ -2,7 +2,7 @@
 
 The document is JSON in a memory file, so that its size has no limit; descriptors (the control socket, waiting attach
 streams) travel beside it. `config` is the OCI `config.json`; the rest is what the specification leaves to the caller.
-Callers: `engine/launcher` writes it, `launch` reads it, `plan` reads it. Read next: `plan`.
+Callers: `engine/launcher` writes it, `container` reads it, `plan` reads it. Read next: `plan`.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class JoinCgroup:
 
 @dataclass(frozen=True, slots=True)
 class NewNamespaces:
-    """In the keeper: the init is born in namespaces of its own. `launch` carries it out with clone3(2)."""
+    """In the keeper: the init is born in namespaces of its own. `container` carries it out with clone3(2)."""
 
     flags: Clone
     why: str
