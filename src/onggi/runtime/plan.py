@@ -132,7 +132,13 @@ def _id_maps(spec: Spec) -> Iterator[Step]:
 def _beside(request: Request) -> Iterator[Step]:
     for link in request.links:
         yield surroundings.MakeVeth(
-            link.host_name, link.name, link.bridge, link.mac, link.mtu, "network: a cable between bridge and container"
+            link.host_name,
+            link.name,
+            link.bridge,
+            link.mac,
+            link.mtu,
+            link.hairpin,
+            "network: a cable between bridge and container",
         )
 
 
@@ -241,7 +247,7 @@ def _after(request: Request) -> Iterator[Step]:
         yield surroundings.LoopbackUp("linux.namespaces: 127.0.0.1 of its own")
     for link in request.links:
         for path, value in link.sysctls:
-            yield surroundings.SetSysctl(path.replace("/", "."), value, "network: before the link goes up")
+            yield surroundings.SetSysctl(path, value, "network: before the link goes up")
         yield surroundings.ConfigureLink(link.name, link.addresses, link.gateways, "network: address and default route")
     for key, value in spec.sysctl.items():
         if key.startswith("net."):
