@@ -20,6 +20,10 @@ class Answer(NamedTuple):
         """The decoded body."""
         return json.loads(self.body)
 
+    def lines(self) -> list[Any]:
+        """A body of one JSON value a line, decoded."""
+        return [json.loads(line) for line in self.body.splitlines() if line.strip()]
+
     @property
     def message(self) -> str:
         """The text of an error."""
@@ -73,6 +77,15 @@ class Api:
         answer = self(method, path, body, timeout=timeout)
         assert answer.status < 400, f"{method} {path}: {answer.status} {answer.body!r}"
         return answer.json() if answer.body else None
+
+    def load(self, archive: bytes, *, timeout: float = 60) -> list[str]:
+        """Load an archive of images; the names that the engine says it has loaded."""
+        answer = self("POST", "/images/load?quiet=1", archive, timeout=timeout)
+        lines = answer.lines()
+        assert answer.status == 200, f"load: {answer.status} {answer.body!r}"
+        assert not any("error" in line for line in lines), f"load: {lines}"
+        said = [str(line.get("stream", "")).strip() for line in lines]
+        return [text.partition(": ")[2] for text in said if text.startswith("Loaded image")]
 
     def connect(self) -> socket.socket:
         """A bare connection, for hijacks and for requests that no library would send."""
