@@ -60,7 +60,10 @@ class Machine:
                     mtu=link["mtu"],
                     hairpin=link["hairpin"],
                 )
-                routes = [Route(gateway=gateway, link=link["name"]) for gateway in link["gateways"]]
+                routes = [Route(**route, link=link["name"]) for route in link["routes"]]
+                for key, value in link["sysctls"].items():
+                    with namespace.inside():
+                        Path("/proc/sys", *key.split(".")).write_text(value)
                 inside.configure(link["name"], link["addresses"], routes)
         return namespace
 

@@ -13,17 +13,28 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 
+class Describable(Protocol):
+    """Something that can say what it did."""
+
+    def describe(self) -> str:
+        """The nearest shell command."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One thing that was done: `started` and `lasted` in nanoseconds (CLOCK_MONOTONIC), `error` empty on success."""
 
     who: str
     """The process that did it: engine, launcher, keeper, init."""
-    step: str
-    """What it did, as the nearest shell command."""
+    what: str | Describable
     started: int
     lasted: int
     error: str = ""
+
+    @property
+    def step(self) -> str:
+        """What was done, as the nearest shell command: worded when somebody asks, not while a container starts."""
+        return self.what if isinstance(self.what, str) else self.what.describe()
 
 
 class Observer(Protocol):

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -257,6 +258,20 @@ def test_networks_are_found_by_id_name_and_start_of_an_id(host: Machine) -> None
             host.do(networks.inspect(unknown))
 
 
+def test_a_preview_tells_what_a_start_would_get_and_does_nothing(host: Machine) -> None:
+    """Same address, same link name, no bridge; what cannot be attached is an error here, too."""
+    networks = host.started()
+    before = host.state()
+    (told,) = host.do(networks.preview("a" * 64))
+    assert host.state() == before
+    assert networks.endpoints("a" * 64) == ()
+    (given,) = host.do(networks.attach("a" * 64))
+    assert replace(told, id=given.id) == given
+    assert [e.driver for e in host.do(networks.preview("a" * 64, "none"))] == ["null"]
+    with pytest.raises(NotFound):
+        host.do(networks.preview("a" * 64, "mynet"))
+
+
 def test_host_and_none_need_no_bridge(host: Machine) -> None:
     """Both give an endpoint without a link, nothing is made in the kernel, and `container:` gives none."""
     before = host.state()
@@ -332,6 +347,13 @@ def test_the_bridge_believes_no_router_advertisement(host: Machine) -> None:
             )
         }
     assert list(values.values()) == ["1", "1", "0"]
+
+
+def test_a_container_without_ipv6_has_no_link_local_address(host: Machine) -> None:
+    """There is no second, unguarded way between two containers."""
+    container, endpoint = host.run(host.started(), "a" * 64)
+    with container.netlink() as inside:
+        assert [a.address for a in inside.addresses("eth0")] == [endpoint.address]
 
 
 def test_user_defined_networks_are_refused_by_name(host: Machine) -> None:

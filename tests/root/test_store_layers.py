@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from backports import zstd
 
-from imagetar import directory, hard, link, member, packed
+from harness.imagetar import directory, hard, link, member, packed
 from onggi.errors import Corrupt, LimitExceeded, OnggiError
 from onggi.oci.digest import Digest
 from onggi.store.layers import Layers

@@ -12,7 +12,18 @@ from typing import Any
 import pytest
 from backports import zstd
 
-from imagetar import Layout, archive, config, digest, directory, docker_archive, docker_files, link, member, packed
+from harness.imagetar import (
+    Layout,
+    archive,
+    config,
+    digest,
+    directory,
+    docker_archive,
+    docker_files,
+    link,
+    member,
+    packed,
+)
 from onggi.errors import Corrupt, Invalid, LimitExceeded, NotFound, OnggiError, Unsupported
 from onggi.store.limits import Limits
 from onggi.store.load import Loaded, load

@@ -14,7 +14,7 @@ from onggi.engine.network_views import endpoint_settings, network_settings
 from onggi.errors import Corrupt, Invalid, Unsupported
 from onggi.network import files, ports, records
 from onggi.network.bridge import Bridge, bridge_name, ruleset
-from onggi.network.endpoint import Endpoint, host_link_name, links, sysctls
+from onggi.network.endpoint import Endpoint, host_link_name, links
 from onggi.network.ports import Port
 from onggi.network.records import NetworkRecord
 from onggi.wire.document import to_wire
@@ -32,6 +32,7 @@ _ENDPOINT = Endpoint(
     address="172.17.0.2/16",
     gateway="172.17.0.1",
     mtu=1500,
+    ipv6_off=True,
 )
 
 
@@ -132,8 +133,9 @@ def test_links_are_what_the_runtime_reads() -> None:
     """One value for each link; no IPv6 address means no IPv6."""
     (link,) = links([_ENDPOINT])
     assert json.loads(json.dumps(link)) == link
-    assert (link["addresses"], link["gateways"]) == (["172.17.0.2/16"], ["172.17.0.1"])
-    assert sysctls([_ENDPOINT]) == {"net.ipv6.conf.eth0.disable_ipv6": "1"}
+    assert (link["addresses"], link["mac"]) == (["172.17.0.2/16"], "02:42:ac:11:00:02")
+    assert link["routes"] == [{"destination": "default", "gateway": "172.17.0.1"}]
+    assert link["sysctls"] == {"net.ipv6.conf.eth0.disable_ipv6": "1"}
 
 
 @given(st.text(min_size=1, max_size=64), st.text(max_size=20), st.integers(0, 9))

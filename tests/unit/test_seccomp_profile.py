@@ -10,7 +10,7 @@ import pytest
 from classic_bpf import ALLOW, ERRNO, KILL_THREAD, answer
 from onggi.engine.seccomp_profile import default_profile, from_docker_json
 from onggi.errors import Invalid
-from onggi.kernel import capability, seccomp
+from onggi.kernel import capability, seccomp, seccomp_tree
 
 EPERM, ENOSYS = ERRNO | errno.EPERM, ERRNO | errno.ENOSYS
 
@@ -246,3 +246,66 @@ def test_equal_profiles_have_equal_digests() -> None:
     one = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": []}
     two = {"syscalls": [], "defaultAction": "SCMP_ACT_ALLOW"}
     assert seccomp.digest(one) == seccomp.digest(two) != seccomp.digest({**one, "defaultErrnoRet": 1})
+
+
+ODD = {
+    "defaultAction": "SCMP_ACT_ALLOW",
+    "architectures": ["SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+    "syscalls": [
+        {"names": ["socket", "bind", "shmget", "mkdir"], "action": "SCMP_ACT_ERRNO"},
+        {"names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": 13},
+        {"names": ["read"], "action": "SCMP_ACT_LOG"},
+        {
+            "names": ["connect", "kill"],
+            "action": "SCMP_ACT_KILL_PROCESS",
+            "args": [{"index": 1, "value": 9, "op": "SCMP_CMP_EQ"}],
+        },
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [default_profile(capability.DEFAULT, "x86_64"), default_profile(capability.NAMES, "x86_64"), ODD],
+    ids=["default", "all capabilities", "odd"],
+)
+def test_the_tree_answers_as_libseccomp_alone(profile: dict[str, object]) -> None:
+    """For every number of three architectures and several arguments, tree and libseccomp together answer as it alone."""
+    library = seccomp._library()
+    mine = seccomp.compile_filter(profile)
+    default = ALLOW if profile["defaultAction"] == "SCMP_ACT_ALLOW" else EPERM
+    rules = [rule for rule in profile["syscalls"] if seccomp._checked_action(rule) != default]  # type: ignore[attr-defined]
+    names = {name for rule in rules for name in rule["names"]}
+    tokens = [0xC000003E, 0x40000003, 0x4000003E]
+    alone = seccomp._compile(library, rules, names, default, tokens)
+    for arch, first in (("x86_64", 0), ("x86", 0), ("x86_64", 0x40000000)):
+        for number in range(first, first + 560):
+            for arguments in ((0,), (0x10000011, 9), (1, 40), (40, 1), (8,)):
+                got, expected = (answer(program, number, arguments, arch) for program in (mine, alone))
+                assert got in (expected, ENOSYS), (arch, number, arguments, hex(got), hex(expected))
+
+
+def test_enosys_only_above_the_last_known_number(default: bytes) -> None:
+    """No number up to the last one that the profile names is ENOSYS, but clone3; every one above is."""
+    known = [n for n in range(460) if n != 435 and answer(default, n) == ENOSYS]
+    first = min(known)
+    assert first > 452
+    assert known == list(range(first, 460))
+
+
+@pytest.mark.parametrize("count", [1, 2, 100, 229, 231, 700])
+def test_a_tree_of_any_size(count: int) -> None:
+    """Ranges are found whether short jumps reach or not."""
+    starts = [(n * 3, n % 5 or None) for n in range(count)]
+    other = seccomp_tree.INSTRUCTION.pack(0x06, 0, 0, 99)
+    program = seccomp_tree.program([(0x40000003, [(0, 7)]), (0xC000003E, starts)], other)
+    for number in range(count * 3 + 3):
+        expected = starts[min(number // 3, count - 1)][1]
+        assert answer(program, number) == (99 if expected is None else expected)
+    assert answer(program, 5, arch="x86") == 7
+
+
+def test_numbers_become_ranges() -> None:
+    """Neighbours with one answer are one range, also where a range of the default would be empty."""
+    assert seccomp_tree.ranges({0: 1, 1: 1, 2: 2, 5: 1, 6: 9}, 9) == [(0, 1), (2, 2), (3, 9), (5, 1), (6, 9)]
+    assert seccomp_tree.ranges({}, 9, 4) == [(4, 9)]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagetar import Member, member
-from imagetar import packed as pack
+from harness.imagetar import Member, member
+from harness.imagetar import packed as pack
 from onggi.errors import Corrupt, LimitExceeded
 from onggi.store.archive import Entry, Kind, Reader
 from onggi.store.limits import Limits

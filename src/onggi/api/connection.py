@@ -211,6 +211,10 @@ class Connection:
 
         A client that is still sending would get a broken pipe instead of its answer.
         """
+        while self._http.their_state is h11.SEND_BODY and self._http.next_event() is not h11.NEED_DATA:
+            pass  # it is here already: mostly the end of a body of length 0
+        if self._http.their_state is not h11.SEND_BODY:
+            return
         with contextlib.suppress(TimeoutError):  # whoever is slow has had the answer by then, and loses the connection
             async with asyncio.timeout(self._limits.leftover_seconds):
                 while self._http.their_state is h11.SEND_BODY:

@@ -7,6 +7,7 @@ instance are touched: they carry its name. Callers: `containers`. Read next: `ru
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from onggi.errors import OnggiError
 from onggi.kernel.cgroup.layout import Layout
 from onggi.runtime.keeper import EXIT_NAME, SOCKET_NAME, STATE_NAME
 
+_TRACE = "trace.json"
 Ended = Callable[[Container, dict[str, Any] | None], None]
 
 
@@ -45,6 +47,7 @@ async def reconnect(instance: Instance, container: Container, ended: Ended) -> K
         return None
     record = container.record.state
     record.pid, record.started_at = state["pid"], state["started_at"]
+    container.namespaces, container.warnings = state["namespaces"], state["warnings"]
     if record.status != "paused":
         record.status = "running"
     return link
@@ -74,9 +77,25 @@ def forget_run(run_dir: Path) -> None:
         (run_dir / name).unlink(missing_ok=True)
 
 
-def remove_tree(directory: Path) -> None:
-    """Remove a directory of the engine's own files, which may not be there."""
-    shutil.rmtree(directory, ignore_errors=True)
+def remove_trees(*directories: Path) -> None:
+    """Remove directories of the engine's own files, which may not be there."""
+    for directory in directories:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def keep_trace(instance: Instance, container_id: str, trace: list[list[Any]]) -> None:
+    """Write what a start did beside the container's data; nothing when the container is gone already."""
+    with contextlib.suppress(FileNotFoundError):
+        (instance.container_dir(container_id) / _TRACE).write_text(json.dumps(trace))
+
+
+def read_trace(instance: Instance, container_id: str) -> list[list[Any]]:
+    """What `keep_trace` wrote; empty when there is none."""
+    try:
+        found: list[list[Any]] = json.loads((instance.container_dir(container_id) / _TRACE).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return []
+    return found
 
 
 def clean_cgroup(layout: Layout, path: str) -> None:

@@ -50,6 +50,8 @@ class Container:
     removing: bool = False
     trace: list[list[Any]] = field(default_factory=list)
     """What the last start did: who, step, started, lasted, error."""
+    namespaces: dict[str, int] = field(default_factory=dict)
+    """The numbers of the namespaces of the last run."""
     warnings: list[str] = field(default_factory=list)
     """What the last start could not do."""
 

@@ -13,6 +13,7 @@ import os
 import secrets
 import socket
 import time
+from collections import deque
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
@@ -52,6 +53,7 @@ Users = list[tuple[str, bool]]
 _log = logging.getLogger("onggi.containers")
 _STOP_SECONDS = 10
 _KILL_SECONDS = 10
+_REMEMBERED = 8
 _EXIT_OF = {"exec.not-in-path": 127, "exec.no-such-file": 127, "exec.interpreter": 127}
 _CANNOT_EXECUTE = 126
 
@@ -77,6 +79,8 @@ class Containers:
         self._networks = networks
         self._events = events
         self.directory = Directory()
+        self._gone: deque[Container] = deque(maxlen=_REMEMBERED)
+        """The last that were removed: `onggi run --rm` explains what it just ran."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ---- life ----------------------------------------------------------------------------------------------------
@@ -93,7 +97,7 @@ class Containers:
         reserved = self.directory.reserve(name, container_id)
         try:
             record = await self._record(container_id, reserved, body, image, mounts)
-            await self._try_plan(record, body)
+            self._try_plan(record, body)
             await self._records.put(record)
         except BaseException:
             self.directory.release(reserved, container_id)
@@ -133,7 +137,9 @@ class Containers:
     async def _discard(self, container_id: str) -> None:
         """Remove everything of a container's on disk."""
         await self._images.discard(container_id)
-        await blocking(adopt.remove_tree, self._instance.container_dir(container_id))
+        await blocking(
+            adopt.remove_trees, self._instance.container_dir(container_id), self._instance.run_dir(container_id)
+        )
 
     def _merged(self, body: ContainerCreate, image: ContainerImage) -> ContainerCreate:
         config = merge(body.config, image.run)
@@ -151,10 +157,10 @@ class Containers:
         document["NetworkingConfig"] = to_wire(body.networking_config)
         return document
 
-    async def _try_plan(self, record: ContainerRecord, body: ContainerCreate) -> None:
+    def _try_plan(self, record: ContainerRecord, body: ContainerCreate) -> None:
         """Build the plan once without acting: what cannot be meant is refused at create, as Docker does."""
         around = spec.Surroundings([], {}, record.id[:12], lambda _: 1)
-        document = await blocking(spec.document, self._instance, record, body, around)
+        document = spec.document(self._instance, record, body, around)
         plan.build(from_json(document), self._layout)
 
     def _doubts(self, body: ContainerCreate, image: ContainerImage) -> list[str]:
@@ -206,17 +212,19 @@ class Containers:
             finally:
                 for waiting in pending:
                     waiting.stream.close()
-            container.link = KeeperLink(control, lambda exit_record: self._exited(container, exit_record))
+            container.link = KeeperLink(
+                control,
+                lambda exit_record: self._exited(container, exit_record),
+                lambda trace: self._traced(container, trace),
+            )
             message = await container.link.wait_started()
         except BaseException:
             container.link = None
             await self._networks.detach(container.id)
             raise
-        self._mark_running(container, message["started"], message.get("trace", []), endpoints)
+        self._mark_running(container, message["started"], endpoints)
 
-    def _mark_running(
-        self, container: Container, started: Mapping[str, Any], trace: list[list[Any]], endpoints: Sequence[Endpoint]
-    ) -> None:
+    def _mark_running(self, container: Container, started: Mapping[str, Any], endpoints: Sequence[Endpoint]) -> None:
         record = container.record
         record.endpoints = [endpoint.to_record() for endpoint in endpoints]
         record.state = StateRecord(
@@ -225,12 +233,17 @@ class Containers:
             started_at=started["started_at"],
             finished_at=record.state.finished_at,
         )
-        container.trace, container.warnings = trace, started["warnings"]
+        container.namespaces, container.warnings = started["namespaces"], started["warnings"]
         for endpoint in endpoints:
             attributes = {"container": container.id, "name": endpoint.network_name, "type": endpoint.driver}
             self._events.publish("network", "connect", endpoint.network_id, attributes)
         self._tell(container, "start")
         self._later(self._records.put(record))
+
+    def _traced(self, container: Container, trace: list[list[Any]]) -> None:
+        """Keep what the start did, also for an engine that comes after this one."""
+        container.trace = trace
+        self._later(blocking(adopt.keep_trace, self._instance, container.id, trace))
 
     def _surroundings(self, container: Container, endpoints: Sequence[Endpoint]) -> spec.Surroundings:
         body = container.body
@@ -435,10 +448,10 @@ class Containers:
         container.removing = True
         await self._records.delete(container.id)
         await self._discard(container.id)
-        await blocking(adopt.remove_tree, self._instance.run_dir(container.id))
         for waiting in container.pending:
             waiting.stream.close()
         self.directory.remove(container)
+        self._gone.append(container)
         settle(container.exit_waiters, container.record.state.exit_code)
         settle(container.removal_waiters, container.record.state.exit_code)
         self._tell(container, "destroy")
@@ -530,8 +543,10 @@ class Containers:
 
     async def facts(self, ref: str) -> dict[str, Any]:
         """What `explain` starts from: pid, names, limits, cgroup, the trace of the last start."""
-        container = self.directory.find(ref)
+        container = next((c for c in self._gone if c.id == ref), None) or self.directory.find(ref)
         record = container.record
+        if not container.trace:
+            container.trace = await blocking(adopt.read_trace, self._instance, container.id)
         around = spec.Surroundings(
             [], {}, container.body.config.hostname or container.id[:12], lambda _: record.state.pid
         )
@@ -545,6 +560,7 @@ class Containers:
             "exit_code": record.state.exit_code,
             "cgroup": self._cgroup(container),
             "trace": container.trace,
+            "namespaces": container.namespaces,
             "warnings": container.warnings,
             "endpoints": record.endpoints,
             "config": spec.config(self._instance, record, container.body, around, security),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from onggi.errors import Unavailable, from_fields
+from onggi.errors import OnggiError, Unavailable, from_fields
 
 _SOURCE = str(Path(__file__).resolve().parents[2])
 _LONGEST_LINE = 1 << 20
@@ -51,6 +51,10 @@ async def load(root: Path, archive: AsyncIterator[bytes]) -> AsyncGenerator[Repo
             async for report in reports:
                 yield report
         await feeder
+    except OnggiError as error:
+        if feeder.done() and not feeder.cancelled() and (cause := feeder.exception()) is not None:
+            raise cause from error  # the archive broke off: what the worker says is a consequence
+        raise
     finally:
         feeder.cancel()
         await _end(worker)

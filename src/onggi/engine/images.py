@@ -131,12 +131,13 @@ class Images:
 
     async def load(self, archive: AsyncIterator[bytes], *, quiet: bool) -> AsyncGenerator[bytes, None]:
         """Load an archive; gives Docker's progress lines. All of its images are loaded or none."""
-        async for report in image_load.load(self._store.root, archive):
-            if isinstance(report, image_load.Loaded):
-                for line in await self._loaded(report):
-                    yield line
-            elif not quiet:
-                yield progress.status(report.status, ident=report.id, current=report.current, total=report.total)
+        async with contextlib.aclosing(image_load.load(self._store.root, archive)) as reports:
+            async for report in reports:
+                if isinstance(report, image_load.Loaded):
+                    for line in await self._loaded(report):
+                        yield line
+                elif not quiet:
+                    yield progress.status(report.status, ident=report.id, current=report.current, total=report.total)
 
     async def list(self, *, all: bool, filters: Filters) -> builtins.list[ImageSummary]:
         """Images that pass, newest first. There are no intermediate ones that `all` could add."""

@@ -17,11 +17,18 @@ _LARGEST = 1 << 20
 
 
 class KeeperLink:
-    """A conversation with a keeper; `on_exit` hears the exit record once, or None when the keeper died without one."""
+    """A conversation with a keeper; `on_exit` hears the exit record once, or None when the keeper died without one;
+    `on_trace` what the start did."""
 
-    def __init__(self, control: socket.socket, on_exit: Callable[[dict[str, Any] | None], None]) -> None:
+    def __init__(
+        self,
+        control: socket.socket,
+        on_exit: Callable[[dict[str, Any] | None], None],
+        on_trace: Callable[[list[list[Any]]], None] = lambda _: None,
+    ) -> None:
         self._control = control
         self._on_exit = on_exit
+        self._on_trace = on_trace
         self._number = 0
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._loop = asyncio.get_running_loop()
@@ -46,7 +53,7 @@ class KeeperLink:
         self._started.set_result({})
 
     async def wait_started(self) -> dict[str, Any]:
-        """The keeper's `started` message with its `trace`; StartFailed as the keeper or init told it."""
+        """The keeper's `started` message; StartFailed as the keeper or init told it."""
         return await self._started
 
     async def ask(self, operation: str, descriptors: Sequence[int] = (), **arguments: Any) -> dict[str, Any]:
@@ -80,6 +87,8 @@ class KeeperLink:
             self._started.set_result(message)
         elif "failed" in message and not self._started.done():
             self._fail_start(message)
+        elif "trace" in message:
+            self._on_trace(message["trace"])
         elif "exited" in message:
             self._end(message["exited"])
         elif "n" in message:

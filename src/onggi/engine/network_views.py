@@ -10,6 +10,7 @@ from ipaddress import IPv4Interface
 
 from onggi.network.endpoint import Endpoint
 from onggi.network.records import NetworkRecord
+from onggi.wire.filters import Filters
 from onggi.wire.gotime import rfc3339
 from onggi.wire.networks import (
     IPAM,
@@ -35,6 +36,21 @@ def network(record: NetworkRecord, endpoints: Iterable[Endpoint], name_of: Calla
         containers={endpoint.container_id: _member(endpoint, name_of) for endpoint in endpoints},
         options=_options(record),
         labels=dict(record.labels),
+    )
+
+
+def matches(record: NetworkRecord, filters: Filters) -> bool:
+    """Whether a network is in a list that is narrowed by `filters`."""
+    kind = "builtin" if record.is_default else "custom"
+    if "dangling" in filters and filters.flag("dangling", default=False):
+        return False  # what every engine has is never dangling
+    return (
+        filters.match_pattern("name", record.name)
+        and filters.match_prefix("id", record.id)
+        and filters.match("driver", record.driver)
+        and filters.match("scope", "local")
+        and filters.match("type", kind)
+        and filters.match_labels(record.labels)
     )
 
 

@@ -9,13 +9,14 @@ Callers: `engine/containers`, `api/routes/networks`. Read next: `network/bridge`
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import TypeVar
 
 from onggi.engine import network_views
@@ -35,6 +36,8 @@ from onggi.wire.networks import Network, NetworkCreate, NetworkCreated
 T = TypeVar("T")
 
 _MTU = 1500
+_IPV6 = "/proc/sys/net/ipv6"
+"""Not there where the kernel was booted without IPv6."""
 _HOST_LINK = re.compile(r"v[0-9a-f]{8}[0-9]")
 _HOST_LINKS = 10
 """Names for the host's end of one container: the old link may outlive the container's last run by a moment."""
@@ -57,7 +60,7 @@ class Networks:
     """All networks of one engine. `start` comes first, `stop` last."""
 
     def __init__(
-        self, options: Options, observer: Observer, name_of: Callable[[str], str] = lambda id: id[:12]
+        self, options: Options, observer: Observer, name_of: Callable[[str], str] = lambda container: container[:12]
     ) -> None:
         """`name_of` gives a container's name by its id, for the network's own document."""
         self._options = options
@@ -94,7 +97,7 @@ class Networks:
     async def list(self, filters: Filters | None = None) -> list[Network]:
         """The networks that match, by name."""
         asked = filters or Filters()
-        found = [record for record in self._networks.values() if _matches(record, asked)]
+        found = [record for record in self._networks.values() if network_views.matches(record, asked)]
         return [network_views.network(r, (), self._name_of) for r in sorted(found, key=lambda r: r.name)]
 
     async def inspect(self, name: str) -> Network:
@@ -156,6 +159,17 @@ class Networks:
             self._endpoints[container_id] = (endpoint,)
         return (endpoint,)
 
+    async def preview(self, container_id: str, mode: str = "") -> Sequence[Endpoint]:
+        """What `attach` would give if nothing came in between; nothing is made or taken."""
+        if mode.startswith("container:"):
+            return ()
+        record = self._find("bridge" if mode in ("", "default") else mode)
+        endpoint = Endpoint(new_id(), record.id, record.name, record.driver, container_id)
+        if not record.bridge:
+            return (endpoint,)
+        address = self._addresses[record.id].peek()
+        return (self._plugged(endpoint, host_link_name(self._options.instance, container_id, 0), address, ""),)
+
     async def detach(self, container_id: str) -> None:
         """Release the addresses of a container that has ended; its links go with its namespace."""
         for endpoint in self._endpoints.pop(container_id, ()):
@@ -201,9 +215,11 @@ class Networks:
             await self._move_aside(self._networks[endpoint.network_id])
             await self._kernel(self._make, self._networks[endpoint.network_id])
             host_link = await self._kernel(self._free_link, endpoint.container_id)
-        record = self._networks[endpoint.network_id]
-        pool = self._addresses[record.id]
-        address = pool.allocate()
+        address = self._addresses[endpoint.network_id].allocate()
+        return self._plugged(endpoint, host_link, address, mac)
+
+    def _plugged(self, endpoint: Endpoint, host_link: str, address: IPv4Address, mac: str) -> Endpoint:
+        record, pool = self._networks[endpoint.network_id], self._addresses[endpoint.network_id]
         return replace(
             endpoint,
             bridge=record.bridge,
@@ -213,6 +229,7 @@ class Networks:
             address=f"{address}/{pool.subnet.prefixlen}",
             gateway=str(pool.gateway),
             mtu=record.mtu,
+            ipv6_off=os.path.exists(_IPV6),
         )
 
     async def _publish(self, endpoint: Endpoint, ports: Sequence[Port]) -> Endpoint:
@@ -366,17 +383,3 @@ def _bare(endpoint: Endpoint) -> str:
 
 def _first_host(subnet: IPv4Network) -> str:
     return f"{subnet.network_address + 1}/{subnet.prefixlen}"
-
-
-def _matches(record: NetworkRecord, filters: Filters) -> bool:
-    kind = "builtin" if record.is_default else "custom"
-    if "dangling" in filters and filters.flag("dangling", default=False):
-        return False  # what every engine has is never dangling
-    return (
-        filters.match_pattern("name", record.name)
-        and filters.match_prefix("id", record.id)
-        and filters.match("driver", record.driver)
-        and filters.match("scope", "local")
-        and filters.match("type", kind)
-        and filters.match_labels(record.labels)
-    )

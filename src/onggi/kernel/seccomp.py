@@ -5,17 +5,14 @@ with libseccomp (in the engine, or in `onggi-oci` before it forks; milliseconds,
 `load_filter` hands the finished program to the kernel (in the init, after its root has changed: seccomp(2) alone, no
 library, no file).
 
-libseccomp answers a call that the profile does not name with the default action. That would be EPERM also for calls
-that are younger than the profile, where a C library expects ENOSYS to fall back to an older one. So a prelude of ours,
-put before its program, answers ENOSYS for every number above the last one that the profile knows, as runc does:
+libseccomp would answer a call that the profile does not name with the default action. That would be EPERM also for
+calls that are younger than the profile, where a C library expects ENOSYS to fall back to an older one. So every number
+above the last one that the profile knows gets ENOSYS, as runc does. Calls whose answer does not depend on arguments are
+decided by `seccomp_tree`, a third of libseccomp's size and loaded in half the time; libseccomp compiles the rest, which
+stands behind it, and names every call.
 
-    load arch ─► ours? ─ no ─► libseccomp's program
-                  │ yes
-                  └► load nr ─► above the last number that we know? ─ yes ─► ENOSYS
-                                     │ no
-                                     └► libseccomp's program
-
-Callers: `engine/spec`, `runtime/init`. Read next: `bpf`. See seccomp(2), seccomp_rule_add(3).
+Callers: `engine/spec`, `runtime/init`. Read next: `seccomp_tree`.
+See seccomp(2), seccomp_rule_add(3).
 """
 
 from __future__ import annotations
@@ -23,13 +20,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import struct
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import Any
 
 from onggi.errors import Invalid, KernelError, Unavailable
-from onggi.kernel.syscall import bind_number
+from onggi.kernel.seccomp_tree import INSTRUCTION, Answer, Ranges, program, ranges
+from onggi.kernel.syscall import bind_number, libc
 
 SPEC_ALLOW = 1 << 2
 """SECCOMP_FILTER_FLAG_SPEC_ALLOW: no speculation brake, which costs much and which kernels since 5.16 leave off too."""
@@ -88,11 +85,16 @@ _ARCH_NAMES = {
     "SCMP_ARCH_PARISC64": b"parisc64",
     "SCMP_ARCH_RISCV64": b"riscv64",
 }
-_ATTRIBUTE_OPTIMIZE = 8
 _SET_MODE_FILTER = 1
 
-_INSTRUCTION = struct.Struct("=HBBI")  # struct sock_filter: code, jump if true, jump if false, operand
-_LOAD, _JUMP_EQUAL, _JUMP_GREATER, _JUMP_GREATER_EQUAL, _RETURN = 0x20, 0x15, 0x25, 0x35, 0x06
+_MULTIPLEXERS = {
+    "socketcall": """socket bind connect listen accept accept4 getsockname getpeername socketpair send recv sendto
+        recvfrom shutdown setsockopt getsockopt sendmsg recvmsg recvmmsg sendmmsg""",
+    "ipc": "semop semget semctl semtimedop msgsnd msgrcv msgget msgctl shmat shmdt shmget shmctl",
+}
+"""Calls that hide others behind an argument on some architectures, where libseccomp makes one rule of both."""
+_HIDDEN = range(320, 420)
+"""Where those architectures have the later, direct numbers of the hidden calls (i386: 337 to 402)."""
 
 
 class _Argument(ctypes.Structure):
@@ -103,6 +105,9 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
 
+_free = libc["free"]
+_free.restype = None
+_free.argtypes = (ctypes.c_void_p,)
 _seccomp = bind_number("seccomp", ctypes.c_uint, ctypes.c_uint, ctypes.POINTER(_Program))
 
 
@@ -112,7 +117,7 @@ def load_filter(bpf: bytes, flags: int = SPEC_ALLOW) -> int:
     Needs `no_new_privs` or CAP_SYS_ADMIN. Returns 0; with SECCOMP_FILTER_FLAG_NEW_LISTENER the listener's descriptor.
     """
     instructions = ctypes.create_string_buffer(bpf, len(bpf))
-    program = _Program(len(bpf) // _INSTRUCTION.size, ctypes.addressof(instructions))
+    program = _Program(len(bpf) // INSTRUCTION.size, ctypes.addressof(instructions))
     try:
         return _seccomp(_SET_MODE_FILTER, flags, ctypes.byref(program))
     except KernelError as error:
@@ -150,24 +155,107 @@ def compile_filter(profile: Mapping[str, Any]) -> bytes:
     default = _action(default_name, profile.get("defaultErrnoRet"))
     if default_name == "SCMP_ACT_NOTIFY":
         raise Invalid("read seccomp profile", "defaultAction", "SCMP_ACT_NOTIFY cannot be the default")
-    architectures = [_architecture(library, name) for name in profile.get("architectures") or ()]
-    rules = profile.get("syscalls") or ()
+    tokens = [library.seccomp_arch_native(), *(_architecture(library, n) for n in profile.get("architectures") or ())]
+    tokens = list(dict.fromkeys(tokens))
+    rules = [rule for rule in profile.get("syscalls") or () if _checked_action(rule) != default]
+    plain, left = _split(rules)
+    rest = _compile(library, rules, left, default, tokens)
+    enosys = _ACTIONS["SCMP_ACT_ERRNO"] | errno.ENOSYS
+    names = [name.encode() for rule in profile.get("syscalls") or () for name in rule.get("names") or ()]
+    beyond: Answer = (
+        default if default_name in _PERMISSIVE or profile.get("defaultErrnoRet") == errno.ENOSYS else enosys
+    )
+    parts = {token: _part(library, token, plain, left, default, (names, beyond)) for token in tokens}
+    x32 = parts.pop(_X32_TOKEN, [(_X32_BIT, None)])
+    if _AUDIT_X86_64 in parts:  # x32 calls come under the same architecture, with one more bit set
+        parts[_AUDIT_X86_64] = [*parts[_AUDIT_X86_64], *x32]
+    return program(list(parts.items()), rest)
+
+
+def _checked_action(rule: Mapping[str, Any]) -> int:
+    return _action(rule["action"], rule.get("errnoRet"))
+
+
+def _split(rules: Sequence[Mapping[str, Any]]) -> tuple[dict[str, int], set[str]]:
+    """Names that have one action whatever their arguments, and the names that are left to libseccomp."""
+    actions: dict[str, set[int]] = {}
+    left: set[str] = set()
+    for rule in rules:
+        for name in rule.get("names") or ():
+            actions.setdefault(name, set()).add(_checked_action(rule))
+            if rule.get("args"):
+                left.add(name)
+    left |= {name for name, several in actions.items() if len(several) > 1}
+    for multiplexer, members in _MULTIPLEXERS.items():
+        named = [name for name in members.split() if name in actions]
+        same = multiplexer not in left and all(actions[name] == actions.get(multiplexer) for name in named)
+        if named and not same:
+            left |= {multiplexer, *named}
+    return {name: next(iter(several)) for name, several in actions.items() if name not in left}, left
+
+
+def _part(
+    library: Any,
+    token: int,
+    plain: Mapping[str, int],
+    left: set[str],
+    default: int,
+    end: tuple[Sequence[bytes], Answer],
+) -> Ranges:
+    """One architecture's numbers as ranges; above the last number of `end`'s names comes `end`'s answer."""
+
+    resolve = _Numbers(library, token)
+    answers: dict[int, Answer] = {resolve(name.encode()): action for name, action in plain.items()}
+    answers |= {resolve(name.encode()): None for name in left}
+    answers = {number: answer for number, answer in answers.items() if number >= 0}  # below 0: not on this architecture
+    first = _X32_BIT if token == _X32_TOKEN else 0
+    names, beyond = end
+    last = max((resolve(name) for name in names), default=-1)
+    if last < 0:
+        return [(first, default)]
+    return [*ranges(answers, default, first), (last + 1, beyond)]
+
+
+class _Numbers:
+    """The numbers of names on one architecture; below 0 for a call that it does not have."""
+
+    def __init__(self, library: Any, token: int) -> None:
+        self._library = library
+        self._token = token
+        self._hidden: dict[bytes, int] | None = None
+
+    def __call__(self, name: bytes) -> int:
+        number = int(self._library.seccomp_syscall_resolve_name_arch(self._token, name))
+        if number < -1 and any(name.decode() in members.split() for members in _MULTIPLEXERS.values()):
+            return self._hidden_number(name)
+        return number
+
+    def _hidden_number(self, name: bytes) -> int:
+        """The number of a call that also stands behind a multiplexer: libseccomp's table tells it the other way only."""
+        if self._hidden is None:
+            self._hidden = {}
+            for number in _HIDDEN:
+                text = self._library.seccomp_syscall_resolve_num_arch(self._token, number)
+                if text:
+                    self._hidden[ctypes.string_at(text)] = number
+                    _free(text)
+        return self._hidden.get(name, -1)
+
+
+def _compile(
+    library: Any, rules: Sequence[Mapping[str, Any]], left: set[str], default: int, tokens: list[int]
+) -> bytes:
+    """libseccomp's program for the names that are left; it also answers for architectures that nobody named."""
     with ExitStack() as undo:
         context = library.seccomp_init(default)
         if not context:
-            raise Invalid("compile seccomp profile", default_name, "libseccomp refused the default action")
+            raise Invalid("compile seccomp profile", hex(default), "libseccomp refused the default action")
         undo.callback(library.seccomp_release, context)
-        library.seccomp_attr_set(context, _ATTRIBUTE_OPTIMIZE, 2)  # a search tree; older libraries say no, harmlessly
-        for token in architectures:
+        for token in tokens:
             _check(library.seccomp_arch_add(context, token), "add architecture", hex(token), accept=errno.EEXIST)
         for rule in rules:
-            _add_rule(library, context, rule, default)
-        program = _export(library, context)
-    if default_name in _PERMISSIVE or profile.get("defaultErrnoRet") == errno.ENOSYS:
-        return program
-    native = library.seccomp_arch_native()
-    tokens = architectures if native in architectures else [native, *architectures]
-    return _prelude(library, rules, tokens) + program
+            _add_rule(library, context, rule, left)
+        return _export(library, context)
 
 
 def _library() -> Any:
@@ -184,13 +272,14 @@ def _library() -> Any:
     library.seccomp_init.argtypes = (ctypes.c_uint32,)
     library.seccomp_release.restype = None
     library.seccomp_release.argtypes = (ctypes.c_void_p,)
-    library.seccomp_attr_set.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_uint32)
     library.seccomp_arch_native.restype = ctypes.c_uint32
     library.seccomp_arch_resolve_name.restype = ctypes.c_uint32
     library.seccomp_arch_resolve_name.argtypes = (ctypes.c_char_p,)
     library.seccomp_arch_add.argtypes = (ctypes.c_void_p, ctypes.c_uint32)
     library.seccomp_syscall_resolve_name.argtypes = (ctypes.c_char_p,)
     library.seccomp_syscall_resolve_name_arch.argtypes = (ctypes.c_uint32, ctypes.c_char_p)
+    library.seccomp_syscall_resolve_num_arch.restype = ctypes.c_void_p
+    library.seccomp_syscall_resolve_num_arch.argtypes = (ctypes.c_uint32, ctypes.c_int)
     library.seccomp_rule_add_array.argtypes = (
         ctypes.c_void_p,
         ctypes.c_uint32,
@@ -217,20 +306,20 @@ def _architecture(library: Any, name: str) -> int:
     return token
 
 
-def _add_rule(library: Any, context: int, rule: Mapping[str, Any], default: int) -> None:
-    action = _action(rule["action"], rule.get("errnoRet"))
-    if action == default:
-        return  # libseccomp calls a rule that changes nothing an error
+def _add_rule(library: Any, context: int, rule: Mapping[str, Any], wanted: set[str]) -> None:
+    action = _checked_action(rule)
     arguments = [_argument(a) for a in rule.get("args") or ()]
     indices = [a.index for a in arguments]
     # Conditions on different arguments must all hold; two on the same argument are alternatives (runtime spec).
     groups = [[a] for a in arguments] if len(set(indices)) < len(indices) else [arguments]
     for name in rule.get("names") or ():
-        number = library.seccomp_syscall_resolve_name(name.encode())
-        if number == -1:
-            continue
         if rule["action"] == "SCMP_ACT_NOTIFY" and name == "write":
             raise Invalid("read seccomp profile", name, "SCMP_ACT_NOTIFY cannot be used for it")
+        if name not in wanted:
+            continue
+        number = library.seccomp_syscall_resolve_name(name.encode())
+        if number == -1:
+            continue  # this libseccomp does not know it
         for group in groups:
             array = (_Argument * len(group))(*group)
             _check(library.seccomp_rule_add_array(context, action, number, len(group), array), "add rule for", name)
@@ -257,48 +346,3 @@ def _export(library: Any, context: int) -> bytes:
         return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
     finally:
         os.close(descriptor)
-
-
-def _prelude(library: Any, rules: Sequence[Mapping[str, Any]], tokens: Sequence[int]) -> bytes:
-    """The instructions that answer ENOSYS above the last number known to the profile, for each architecture."""
-    names = [name.encode() for rule in rules for name in rule.get("names") or ()]
-    last: dict[int, int] = {}
-    for token in tokens:
-        numbers = [library.seccomp_syscall_resolve_name_arch(token, name) for name in names]
-        last[token] = max((n for n in numbers if n >= 0), default=-1)
-    x32 = last.pop(_X32_TOKEN, -1)
-    known = {token: number for token, number in last.items() if number >= 0}
-    lines = [_Line(_LOAD, operand=4)]  # seccomp_data.arch
-    labels: dict[str, int] = {}
-    for token, number in known.items():
-        lines += [_Line(_JUMP_EQUAL, no=f"after {token}", operand=token), _Line(_LOAD)]  # seccomp_data.nr
-        if token == _AUDIT_X86_64:  # x32 calls come under the same architecture, with one more bit set
-            lines.append(_Line(_JUMP_GREATER_EQUAL, yes="" if x32 >= 0 else "end", no="plain", operand=_X32_BIT))
-            lines += [_Line(_JUMP_GREATER, yes="enosys", no="end", operand=x32)] if x32 >= 0 else []
-            labels["plain"] = len(lines)
-        lines.append(_Line(_JUMP_GREATER, yes="enosys", no="end", operand=number))
-        labels[f"after {token}"] = len(lines)
-    lines.append(_Line(_JUMP_EQUAL, yes="end", no="end"))
-    labels["enosys"] = len(lines)
-    lines.append(_Line(_RETURN, operand=_ACTIONS["SCMP_ACT_ERRNO"] | errno.ENOSYS))
-    labels["end"] = len(lines)
-    return _assemble(lines, labels) if known else b""
-
-
-class _Line(NamedTuple):
-    """One instruction; `yes` and `no` name where to go on, empty for the next line."""
-
-    code: int
-    yes: str = ""
-    no: str = ""
-    operand: int = 0
-
-
-def _assemble(lines: Sequence[_Line], labels: Mapping[str, int]) -> bytes:
-    def distance(here: int, label: str) -> int:
-        return labels[label] - here - 1 if label else 0
-
-    return b"".join(
-        _INSTRUCTION.pack(line.code, distance(n, line.yes), distance(n, line.no), line.operand)
-        for n, line in enumerate(lines)
-    )

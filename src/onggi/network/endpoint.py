@@ -40,6 +40,8 @@ class Endpoint:
     address6: str = ""
     gateway6: str = ""
     mtu: int = 0
+    ipv6_off: bool = False
+    """Whether IPv6 is to be switched off inside: the kernel has it, and the network does not."""
     ports: tuple[Port, ...] = ()
     """Published ports, with the host's numbers as they were chosen."""
 
@@ -66,24 +68,14 @@ def host_link_name(instance: str, container_id: str, number: int) -> str:
 def links(endpoints: Sequence[Endpoint]) -> list[dict[str, Any]]:
     """What the runtime carries out, one JSON-able value for each link; the first gateway is the default route's.
 
-    `kind`, `host_name`, `bridge`, `mtu` and `hairpin` are for the keeper; `name`, `mac`, `addresses` and `gateways` (of default
-    routes) for the inside.
+    `kind`, `host_name`, `bridge`, `mtu` and `hairpin` are for the keeper; `name`, `mac`, `addresses`, `routes`
+    and `sysctls` (written before the link goes up) for the inside.
     """
     made: list[dict[str, Any]] = []
     for endpoint in endpoints:
         if endpoint.driver == "bridge":
             made.append(_link(endpoint, is_first=not made))
     return made
-
-
-def sysctls(endpoints: Sequence[Endpoint]) -> dict[str, str]:
-    """The kernel parameters that go into the container's specification with its links.
-
-    Without an IPv6 address a link has no link-local one either: it would be a way round the rules, and a neighbour's
-    router advertisements would be believed (CVE-2020-13401).
-    """
-    plain = (e for e in endpoints if e.container_link and not e.address6)
-    return {f"net.ipv6.conf.{endpoint.container_link}.disable_ipv6": "1" for endpoint in plain}
 
 
 def _link(endpoint: Endpoint, *, is_first: bool) -> dict[str, Any]:
@@ -96,6 +88,9 @@ def _link(endpoint: Endpoint, *, is_first: bool) -> dict[str, Any]:
         "mac": endpoint.mac,
         "mtu": endpoint.mtu,
         "addresses": [a for a in (endpoint.address, endpoint.address6) if a],
-        "gateways": gateways,
+        "routes": [{"destination": "default", "gateway": gateway} for gateway in gateways],
         "hairpin": bool(endpoint.ports),
+        # Without an IPv6 address no link-local one either: it would be a way round the rules, and a neighbour's router
+        # advertisements would be believed (CVE-2020-13401).
+        "sysctls": {f"net.ipv6.conf.{endpoint.container_link}.disable_ipv6": "1"} if endpoint.ipv6_off else {},
     }

@@ -104,14 +104,19 @@ class Addresses:
         self._cursor = int(subnet.network_address)
 
     def allocate(self) -> IPv4Address:
-        """The next free address after the one that was given out last."""
+        """The next free address after the one that was given out last; it is taken now."""
+        address = self.peek()
+        self._taken.add(int(address))
+        self._cursor = int(address)
+        return address
+
+    def peek(self) -> IPv4Address:
+        """The address that `allocate` would give; LimitExceeded when none is left."""
         first, size = int(self.subnet.network_address), self.subnet.num_addresses
         if len(self._taken) < size:
             for step in range(1, size + 1):
                 candidate = first + (self._cursor - first + step) % size
                 if candidate not in self._taken:
-                    self._taken.add(candidate)
-                    self._cursor = candidate
                     return IPv4Address(candidate)
         raise LimitExceeded(
             "allocate address",

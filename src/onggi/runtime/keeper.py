@@ -7,13 +7,14 @@ attached clients the rest, and goes.
 
     control (seqpacket, JSON)   engine: {"n": 1, "op": "signal", "signal": 15}      keeper: {"n": 1, "ok": {}}
                                 ops: state, signal, resize, attach (+ descriptor)
-                                unasked: {"started": {…}} | {"failed": {…}}, later {"exited": {…}}
+                                unasked: {"started": {…}} then {"trace": […]}, or {"failed": {…}}; later {"exited": {…}}
 
 You come from `launch`; the next doors are `subscriber` and `log`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -40,18 +41,33 @@ _STALLED_SECONDS = 60.0
 """How long an attached client may take no byte after that."""
 
 
-def keep(memory: int, control: socket.socket, streams: list[int], layout: Layout) -> NoReturn:
-    """The keeper's life, from the launcher's fork on."""
-    process.set_name("onggi-keeper")
+def await_request(engine: socket.socket, taken: int, layout: Layout) -> NoReturn:
+    """A keeper in waiting: take one request from the engine's socket, tell the launcher, and keep its container."""
+    process.set_name("onggi-waiting")
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     process.set_subreaper()
+    launch.warm_up(layout)
+    network = launch.make_network_ahead()
+    data, descriptors, _, _ = socket.recv_fds(engine, 4096, launch.MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+    if not data:
+        os._exit(0)
+    with contextlib.suppress(OSError):  # the launcher is gone: the engine will start another
+        os.write(taken, b"+")
+    os.close(taken)
+    engine.close()
+    keep(descriptors[0], socket.socket(fileno=descriptors[1]), descriptors[2:], layout, network)
+
+
+def keep(memory: int, control: socket.socket, streams: list[int], layout: Layout, network: int) -> NoReturn:
+    """The keeper's life, from its request on."""
+    process.set_name("onggi-keeper")
     status = 1
     try:
         request = launch.read_request(memory)
         os.close(memory)
         keeper = Keeper(request, layout, control)
-        if keeper.start(streams):
+        if keeper.start(streams, network):
             keeper.run()
         status = 0
     except OnggiError as error:
@@ -90,29 +106,30 @@ class Keeper:
 
     # ---- start -------------------------------------------------------------------------------------------------
 
-    def start(self, streams: list[int]) -> bool:
+    def start(self, streams: list[int], network: int) -> bool:
         """Start the container and say so on the control socket; False when it did not start."""
         (control,) = self.controls.values()
         self.log = self._open_log()
         stdio, ours, theirs = (None, (), ()) if self.terminal else self._pipes()
         try:
-            started = launch.start(self.request, self.layout, stdio, self.trace)
+            started = launch.start(self.request, self.layout, stdio, self.trace, network)
         except OnggiError as error:
             _say(control, {"failed": error.to_fields(), "trace": rows(self.trace.events)})
             return False
         finally:
-            for descriptor in theirs:
+            for descriptor in (*theirs, *((network,) if network >= 0 else ())):
                 os.close(descriptor)
         self.started = started
         self._take_streams(started, ours)
+        _say(control, {"started": self._state()})
         self.listener = self._listen()
         for descriptor, stream in zip(streams, self.request.streams, strict=True):
             wants = Wants(stream.stdin, stream.stdout, stream.stderr)
             self._subscribe(socket.socket(fileno=descriptor), wants, self.log_start)
         self._write_record(STATE_NAME, self._state())
-        _say(control, {"started": self._state(), "trace": started.trace})
+        _say(control, {"trace": started.rows(self.trace)})
         self.trace.events.clear()
-        started.trace = []
+        started.times.clear()
         return True
 
     def _open_log(self) -> Writer:
@@ -338,7 +355,7 @@ class Keeper:
 
     def _read_control(self, control: socket.socket) -> None:
         try:
-            data, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 4)
+            data, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 4, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return
         except OSError:
@@ -382,6 +399,7 @@ class Keeper:
             "pid": self.started.pid,
             "keeper": os.getpid(),
             "started_at": self.started.at,
+            "namespaces": self.started.namespaces,
             "warnings": self.started.warnings,
         }
 
@@ -408,7 +426,8 @@ class Keeper:
         if path:
             try:
                 oom = self.layout.oom_kills(path) > 0
-                self.layout.kill(path)
+                if self.layout.pids(path):  # with a pid namespace of its own everybody is dead by now
+                    self.layout.kill(path)
             except OnggiError as error:
                 notes.append(str(error))
         self._drain()

@@ -2,9 +2,12 @@
 
 The engine execs it once, `python -I -S`. It takes a mount namespace of its own in which the interpreter's file is a
 read-only mount, and execs itself from there: a container that opens /proc/PID/exe for writing gets EROFS
-(CVE-2019-5736). Then it imports nothing more, freezes its heap, and waits for requests. For each it forks a keeper.
+(CVE-2019-5736). Then it imports nothing more, freezes its heap, and keeps a few keepers waiting. All of them read the engine's
+socket; the kernel gives each request to one.
 
-    engine ──"start" + [request memfd, control socket, attach streams…]──► launcher ──fork──► keeper ──clone3──► init
+    launcher ──fork──► keepers in waiting: each runs through a plan once, so that its memory is its own and warm
+    engine ──"start" + [request memfd, control socket, attach streams…]──► one of them ──clone3──► init
+                                                                            └─ a byte to the launcher: fork the next
 
 You come from `engine/launcher`; the next doors are `sync`, `keeper` and `init`.
 """
@@ -14,6 +17,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -35,6 +39,8 @@ from onggi.trace import Event, Trace
 
 MOST_DESCRIPTORS = 64
 _READY = b"ready"
+_WAITING = 3
+"""Keepers in waiting: a burst takes them at once, the next ones follow as fast as a fork."""
 
 
 def main() -> NoReturn:
@@ -61,27 +67,67 @@ def _enclose() -> None:
 
 
 def serve(engine: socket.socket) -> NoReturn:
-    """Fork a keeper for each request until the engine goes away."""
-    from onggi.runtime.keeper import keep  # here, so that `onggi-oci` can use this module without a keeper
+    """Keep keepers in waiting until the engine goes away."""
+    from onggi.runtime.keeper import await_request  # here, so that `onggi-oci` can use this module without a keeper
 
     process.set_name("onggi-launcher")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps keepers; each keeps its container's status itself
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     layout = detect()
+    warm_up(layout)
     gc.collect()
     gc.freeze()
     gc.disable()
-    engine.send(_READY)
-    while True:
-        data, descriptors, _, _ = socket.recv_fds(engine, 4096, MOST_DESCRIPTORS)
-        if not data:
-            os._exit(0)
+    taken_r, taken_w = os.pipe2(os.O_CLOEXEC)
+    for _ in range(_WAITING):
         if os.fork() == 0:
-            engine.close()
-            keep(descriptors[0], socket.socket(fileno=descriptors[1]), descriptors[2:], layout)
-        for descriptor in descriptors:
-            os.close(descriptor)
+            os.close(taken_r)
+            await_request(engine, taken_w, layout)
+    engine.send(_READY)
+    poll = select.poll()
+    poll.register(taken_r, select.POLLIN)
+    poll.register(engine, select.POLLRDHUP)
+    while True:
+        for descriptor, _ in poll.poll():
+            if descriptor != taken_r:
+                os._exit(0)  # the engine is gone; the keepers in waiting see it too
+            for _ in os.read(taken_r, 64):
+                if os.fork() == 0:
+                    os.close(taken_r)
+                    await_request(engine, taken_w, layout)
+
+
+def warm_up(layout: Layout) -> None:
+    """Go through what a start goes through, short of acting: a forked process pays for each page that it first writes."""
+    request = from_json(_SAMPLE)
+    for _, step in build(request, layout).in_order():
+        step.describe()
+    json.dumps(json.loads(json.dumps(_SAMPLE)))
+
+
+_SAMPLE: dict[str, Any] = {
+    "id": "0" * 64,
+    "config": {
+        "process": {"args": ["true"], "env": ["PATH=/bin"], "capabilities": {"bounding": ["CAP_CHOWN"]}},
+        "hostname": "sample",
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "options": ["nosuid", "noexec", "nodev"]},
+            {"destination": "/sys/fs/cgroup", "type": "cgroup", "options": ["ro", "nosuid"]},
+            {"destination": "/etc/hosts", "type": "bind", "source": "/etc/hosts", "options": ["rbind", "rprivate"]},
+        ],
+        "linux": {
+            "namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "network"}],
+            "cgroupsPath": "/sample",
+            "resources": {"devices": [{"allow": False, "access": "rwm"}]},
+            "maskedPaths": ["/proc/kcore"],
+            "readonlyPaths": ["/proc/sys"],
+        },
+    },
+    "run_dir": "/nonexistent",
+    "rootfs": "/nonexistent",
+    "overlay": {"lowers": ["/nonexistent"], "upper": "/nonexistent", "work": "/nonexistent"},
+}
 
 
 def read_request(memory: int) -> Request:
@@ -97,16 +143,46 @@ class Started:
     pid: int
     pidfd: int
     console: int
-    trace: list[list[Any]]
+    plan: Plan
+    times: list[int]
+    """Begin and length of each of the init's steps but the last, in the plan's order."""
+    namespaces: dict[str, int]
     warnings: list[str]
     at: int
     """Nanoseconds since 1970."""
 
+    def rows(self, keepers: Trace) -> list[list[Any]]:
+        """The whole trace: the keeper's own events, and the init's."""
+        steps = (*self.plan.inside, *self.plan.after)
+        pairs = zip(steps, self.times[::2], self.times[1::2], strict=False)
+        return [*init.rows(keepers.events), *(["init", s.describe(), began, lasted, ""] for s, began, lasted in pairs)]
 
-def start(request: Request, layout: Layout, stdio: tuple[int, int, int] | None, trace: Trace) -> Started:
-    """Carry out the plan up to the container's first instruction; on failure nothing is left and it says why."""
-    plan = build(request, layout)
+
+def make_network_ahead() -> int:
+    """A descriptor of a new, empty network namespace; -1 where there cannot be one. We stay in our own."""
+    home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        process.unshare(Clone.NEWNET)
+        made = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        process.setns(home, Clone.NEWNET)
+    except OSError:  # a limit of namespaces, or no right to them: the container's own start will say which
+        return -1
+    finally:
+        os.close(home)
+    return made
+
+
+def start(
+    request: Request, layout: Layout, stdio: tuple[int, int, int] | None, trace: Trace, network_ahead: int = -1
+) -> Started:
+    """Carry out the plan up to the container's first instruction; on failure nothing is left and it says why.
+
+    `network_ahead` is a namespace from `make_network_ahead`, borrowed, or -1.
+    """
+    plan = build(request, layout, network_ahead=network_ahead >= 0)
     context = Context(trace, "keeper", layout)
+    if not plan.clone.flags & Clone.NEWNET:
+        context.network = network_ahead
     with ExitStack() as undo:
         undo.callback(_remove_cgroup, layout, request.spec.cgroups_path)
         carry_out(plan.before, context)
@@ -122,14 +198,13 @@ def start(request: Request, layout: Layout, stdio: tuple[int, int, int] | None, 
         theirs.close()
         context.child = pid
         outcome = _lead(plan, context, ours)
-        trace_rows = [*init.rows(trace.events), *outcome.trace]
         if outcome.failure or not outcome.executing:
             _write_failed_trace(trace, outcome)
         sync.raise_failure(outcome)
         ours.close()
         undo.pop_all()
     warnings = [*plan.warnings, *context.warnings, *outcome.warnings]
-    return Started(pid, pidfd, outcome.console, trace_rows, warnings, time.time_ns())
+    return Started(pid, pidfd, outcome.console, plan, outcome.times, outcome.namespaces, warnings, time.time_ns())
 
 
 def _clone(plan: Plan, request: Request, layout: Layout, trace: Trace) -> tuple[bool, int, int]:
@@ -141,7 +216,7 @@ def _clone(plan: Plan, request: Request, layout: Layout, trace: Trace) -> tuple[
     except OSError as error:
         raise failed(plan.clone, error) from error
     if pid:
-        trace.saw(Event("keeper", plan.clone.describe(), started, time.monotonic_ns() - started))
+        trace.saw(Event("keeper", plan.clone, started, time.monotonic_ns() - started))
     if group:
         group.close()
     return group is not None, pid, pidfd

@@ -81,15 +81,20 @@ class Plan:
                 yield who, step
 
 
-def build(request: Request, layout: Layout) -> Plan:
-    """The plan of this request on a machine with this cgroup layout."""
+def build(request: Request, layout: Layout, *, network_ahead: bool = False) -> Plan:
+    """The plan of this request on a machine with this cgroup layout.
+
+    `network_ahead`: an empty network namespace was made before the request came (the dearest of the eight), so the init
+    enters that one. Not with a user namespace of its own, which would have to own it.
+    """
+    network_ahead = network_ahead and _new(request.spec, "network") and not _new(request.spec, "user")
     spec = request.spec
     return Plan(
         before=tuple(_limits(spec, layout)),
-        clone=_namespaces(spec),
+        clone=_namespaces(spec, network_ahead=network_ahead),
         mapping=tuple(_id_maps(spec)),
         beside=tuple(_beside(request)),
-        inside=tuple(_inside(request, layout)),
+        inside=tuple(_inside(request, layout, network_ahead=network_ahead)),
         after=tuple(_after(request)),
         warnings=tuple(missing.text() for missing in layout.missing(spec.resources)),
     )
@@ -104,10 +109,11 @@ def _limits(spec: Spec, layout: Layout) -> Iterator[Step]:
         yield surroundings.LimitCgroup(write, "linux.resources: in force before the first instruction")
 
 
-def _namespaces(spec: Spec) -> surroundings.NewNamespaces:
+def _namespaces(spec: Spec, *, network_ahead: bool) -> surroundings.NewNamespaces:
     flags = Clone(0)
     for namespace in spec.namespaces:
-        if not namespace.path and namespace.type != "cgroup":
+        later = namespace.type == "cgroup" or (network_ahead and namespace.type == "network")
+        if not namespace.path and not later:
             flags |= _CLONE[namespace.type]
     return surroundings.NewNamespaces(flags, "linux.namespaces: its own view of the machine")
 
@@ -130,12 +136,14 @@ def _beside(request: Request) -> Iterator[Step]:
         )
 
 
-def _inside(request: Request, layout: Layout) -> Iterator[Step]:
+def _inside(request: Request, layout: Layout, *, network_ahead: bool) -> Iterator[Step]:
     spec = request.spec
     if spec.cgroups_path:
         joined = tuple(write.directory for write in layout.joins(spec.cgroups_path, born_inside=False))
         why = "linux.cgroupsPath: in the group before anything else, with all that it will ever fork"
         yield surroundings.JoinCgroup(spec.cgroups_path, joined, why)
+    if network_ahead:
+        yield surroundings.EnterNetwork("linux.namespaces: a network of its own, made ahead of the request")
     for namespace in spec.namespaces:
         if namespace.path:
             flag = _CLONE[namespace.type]
@@ -177,8 +185,9 @@ def _mount(entry: Mount, request: Request, layout: Layout) -> Iterator[Step]:
 
 def _cgroup_mounts(entry: Mount, options: MountOptions, request: Request, layout: Layout) -> Iterator[Step]:
     """The container's own groups where it expects the hierarchies; the whole of them without a cgroup namespace."""
-    own = request.spec.cgroups_path if request.private_cgroup else "/"
-    why = "mounts: the container sees its own groups only" if request.private_cgroup else "mounts: cgroupns=host"
+    private = request.private_cgroup and request.spec.cgroups_path != ""
+    own = request.spec.cgroups_path if private else "/"
+    why = "mounts: the container sees its own groups only" if private else "mounts: cgroupns=host"
     if layout.mode == "v2":
         (unified,) = layout.directories(own)
         yield mounts.MountBind(unified, entry.destination, options, why)

@@ -42,6 +42,8 @@ class Context:
     layout: Layout
     child: int = 0
     """In the keeper: the init's pid on the host."""
+    network: int = -1
+    """An empty network namespace, made ahead."""
     born_inside: bool = False
     """In the init: it was cloned into the v2 group."""
     root: int = -1
@@ -75,12 +77,12 @@ def carry_out(steps: Iterable[Step], context: Context) -> None:
             step.apply(context)
         except OSError as error:
             failure = failed(step, error)
-            saw(Event(who, step.describe(), started, clock() - started, str(failure)))
+            saw(Event(who, step, started, clock() - started, str(failure)))
             raise failure from error
         except OnggiError as error:
-            saw(Event(who, step.describe(), started, clock() - started, str(error)))
+            saw(Event(who, step, started, clock() - started, str(error)))
             raise
-        saw(Event(who, step.describe(), started, clock() - started))
+        saw(Event(who, step, started, clock() - started))
 
 
 def failed(step: Step, error: OSError) -> StartFailed:

@@ -129,6 +129,19 @@ class JoinNamespace:
 
 
 @dataclass(frozen=True, slots=True)
+class EnterNetwork:
+    """Enter the empty network namespace that the keeper made while it waited."""
+
+    why: str
+
+    def describe(self) -> str:
+        return "unshare --net"
+
+    def apply(self, context: Context) -> None:
+        process.setns(context.network, Clone.NEWNET)
+
+
+@dataclass(frozen=True, slots=True)
 class MapIds:
     """In the keeper: which ids outside stand for those inside (user_namespaces(7))."""
 
@@ -183,7 +196,9 @@ class MakeVeth:
         )
 
     def apply(self, context: Context) -> None:
-        netns = os.open(f"/proc/{context.child}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        # The init may not have entered the namespace made ahead yet, so that one is named by its descriptor.
+        ahead = context.network >= 0
+        netns = os.dup(context.network) if ahead else os.open(f"/proc/{context.child}/ns/net", os.O_RDONLY)
         try:
             with Netlink() as netlink:
                 netlink.veth(

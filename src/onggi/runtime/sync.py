@@ -7,8 +7,7 @@
       │ joins the cgroup, makes the links
       │ ◄──────────── {"console": true} + fd ─ (with a terminal: its master)
       │ ── {"go": "ready"} ──────────────────► network, pivot, rights
-      │ ◄────────────────── {"trace": […]} ─── what was done, how long each took
-      │ ◄──────────────── {"executing": true} ─ the last word
+      │ ◄─ {"times": […], "executing": true} ─ when each step began, how long it took; the last word
       │ ◄─ end of file: execve closed the socket; the container runs
       │ ◄─ {"failed": {…}}: a step, or the execve itself, failed; end of file follows
 
@@ -53,7 +52,11 @@ class Outcome:
     executing: bool = False
     console: int = -1
     """The terminal's master, owned by the keeper."""
+    times: list[int] = field(default_factory=list)
+    """Begin and length of each of the init's steps, in the plan's order, when all went well."""
     trace: list[list[Any]] = field(default_factory=list)
+    """Rows of what was done, when something failed."""
+    namespaces: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     failure: dict[str, Any] | None = None
 
@@ -62,15 +65,16 @@ def wait_outcome(end: socket.socket) -> Outcome:
     """In the keeper: read until the end of file."""
     outcome = Outcome()
     while True:
-        data, descriptors, _, _ = socket.recv_fds(end, _LARGEST, 1)
+        data, descriptors, _, _ = socket.recv_fds(end, _LARGEST, 1, socket.MSG_CMSG_CLOEXEC)
         if not data:
             return outcome
         message = json.loads(data)
         if message.get("console"):
             outcome.console = descriptors[0]
-        if "trace" in message:
-            outcome.trace += message["trace"]
-            outcome.warnings += message["warnings"]
+        outcome.trace += message.get("trace", ())
+        outcome.times += message.get("times", ())
+        outcome.namespaces.update(message.get("namespaces", {}))
+        outcome.warnings += message.get("warnings", ())
         outcome.executing = outcome.executing or bool(message.get("executing"))
         outcome.failure = message.get("failed") or outcome.failure
 

@@ -115,6 +115,8 @@ class Reader:
             else:
                 entry = self._extended_entry(block, pending or _Pending())
             pending = None
+            if entry.kind is _FILE and entry.name.endswith(b"/"):
+                entry.kind = Kind.DIRECTORY  # of archives older than the type; its name is whole only here
             yield entry
 
     def chunks(self) -> Iterator[memoryview]:
@@ -135,8 +137,7 @@ class Reader:
             self._copy_sparse(fd)
             return
         left, self._left = self._left, 0
-        for piece in self.source.chunks(left):
-            _write(fd, piece)
+        self.source.copy_to(fd, left)
 
     def _copy_sparse(self, fd: int) -> None:
         assert self._sparse is not None
@@ -144,8 +145,7 @@ class Reader:
         self._left = 0
         for offset, length in self._sparse:
             os.lseek(fd, offset, os.SEEK_SET)
-            for piece in self.source.chunks(length):
-                _write(fd, piece)
+            self.source.copy_to(fd, length)
 
     # -- headers ---------------------------------------------------------------------------------------------------
 
@@ -183,8 +183,6 @@ class Reader:
         length = number(size, "size")
         if kind is _FILE:
             self._expect(length)
-            if flag != b"7" and name.endswith(b"/"):
-                kind = Kind.DIRECTORY
         else:
             length = 0
         entry = Entry(
@@ -251,8 +249,6 @@ class Reader:
             self._expect(pax_number(records["size"], "size"))
             entry.size = self._left
         if entry.kind is _FILE:
-            if entry.name.endswith(b"/"):
-                entry.kind = Kind.DIRECTORY
             self._read_sparse_map(entry, block, records, pending.records)
         return entry
 
@@ -321,9 +317,3 @@ def _apply_records(entry: Entry, records: dict[str, bytes]) -> None:
         elif key.startswith(_XATTR):
             entry.xattrs = entry.xattrs or {}
             entry.xattrs[key[len(_XATTR) :]] = value
-
-
-def _write(fd: int, piece: memoryview) -> None:
-    written = os.write(fd, piece)
-    while written < len(piece):
-        written += os.write(fd, piece[written:])

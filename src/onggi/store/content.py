@@ -15,6 +15,7 @@ from types import TracebackType
 from onggi.errors import Corrupt, NotFound
 from onggi.oci.digest import LENGTHS, Digest
 from onggi.store.limits import DOCUMENT, exceeded
+from onggi.store.source import write_all
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 ASIDE = ".aside-"
@@ -30,7 +31,8 @@ class Content:
 
     def prepare(self) -> None:
         """Make the layout where it is missing."""
-        (self.blobs / "sha256").mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.blobs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.blobs / "sha256").mkdir(mode=0o700, exist_ok=True)
         if not (self.root / "oci-layout").exists():
             write_whole(self.root / "oci-layout", _LAYOUT)
 
@@ -115,10 +117,7 @@ class Ingest:
         """Append; the hash is taken on the way."""
         self._hash.update(data)
         self.size += len(data)
-        while written := os.write(self._fd, data):
-            if written == len(data):
-                return
-            data = data[written:]
+        write_all(self._fd, data)
 
     def commit(self, digest: Digest | None = None, size: int | None = None) -> Digest:
         """Land it under its digest; Corrupt if that, or the size, is not what was expected."""

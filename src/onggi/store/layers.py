@@ -31,7 +31,7 @@ from onggi.store.archive import Reader
 from onggi.store.confined import Confined
 from onggi.store.content import ASIDE, sync_directory
 from onggi.store.limits import Limits
-from onggi.store.source import CHUNK, Read, Source, plain, reader_of
+from onggi.store.source import CHUNK, Read, Source, plain, reader_of, write_all
 from onggi.store.unpack import Unpacker
 
 _WHITEOUT = b".wh."
@@ -197,10 +197,8 @@ def _feed(read: Read, pipe: Fd, algorithm: str, step: Callable[[], None]) -> Dig
     while data := read(CHUNK):
         total.update(data)
         step()
-        rest = memoryview(data)
         try:
-            while rest:
-                rest = rest[os.write(pipe.fileno(), rest) :]
+            write_all(pipe.fileno(), data)
         except BrokenPipeError:
             break
     pipe.close()

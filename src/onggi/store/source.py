@@ -70,6 +70,14 @@ def reader_of(fd: int) -> Read:
     return lambda count: os.read(fd, count)
 
 
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """write(2) until all of it is written."""
+    written = os.write(fd, data)
+    while written < len(data):
+        data = memoryview(data)[written:]
+        written = os.write(fd, data)
+
+
 class _Pushback:
     """A stream whose first bytes were looked at."""
 
@@ -240,6 +248,15 @@ class Source:
             self._at += len(piece)
             count -= len(piece)
             yield piece
+
+    def copy_to(self, fd: int, count: int) -> None:
+        """Write `count` bytes to a descriptor."""
+        if self._at + count <= len(self._buffer):  # most files: one piece
+            write_all(fd, memoryview(self._buffer)[self._at : self._at + count])
+            self._at += count
+            return
+        for piece in self.chunks(count):
+            write_all(fd, piece)
 
     def skip(self, count: int) -> None:
         """Leave out `count` bytes."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from functools import lru_cache
 
 from onggi.errors import Corrupt
 
@@ -39,8 +40,12 @@ def checksum_fits(block: bytes, stated: int) -> bool:
     return stated in (sum(block) + correction, signed)
 
 
+@lru_cache(maxsize=4096)
 def number(field: bytes, what: str = "number") -> int:
-    """A numeric field: octal digits, or GNU's base 256 with the first bit set (two's complement)."""
+    """A numeric field: octal digits, or GNU's base 256 with the first bit set (two's complement).
+
+    Cached, because modes, owners and times repeat from entry to entry.
+    """
     if field[0] & 0x80:
         bits = 8 * len(field) - 1
         value = int.from_bytes(field, "big") & ((1 << bits) - 1)

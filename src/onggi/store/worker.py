@@ -16,6 +16,8 @@ deletion or start of the engine sweeps it. Callers: `engine/images`. Read next: 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import sys
@@ -25,7 +27,7 @@ from typing import Any
 from onggi.errors import Invalid, KernelError, OnggiError
 from onggi.store import builtin
 from onggi.store.load import load
-from onggi.store.source import reader_of
+from onggi.store.source import CHUNK, reader_of
 from onggi.store.store import Store
 
 
@@ -55,6 +57,8 @@ def _parse(arguments: list[str]) -> tuple[str, Path]:
 
 
 def _load(store: Store) -> list[dict[str, Any]]:
+    with contextlib.suppress(OSError):  # a file or a socket, or the user's pipes are used up: it works with less too
+        fcntl.fcntl(0, fcntl.F_SETPIPE_SZ, CHUNK)
     loaded = load(store, reader_of(0), lambda progress: _say({"progress": progress}))
     return [{"id": str(image.id), "names": [name.familiar() for name in image.names]} for image in loaded]
 
