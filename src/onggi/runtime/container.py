@@ -131,7 +131,7 @@ def _lead(plan: Plan, context: Context, ours: socket.socket) -> sync.Outcome:
     except StartFailed as error:
         failure = error
         ours.shutdown(socket.SHUT_WR)
-    except BrokenPipeError:
+    except (BrokenPipeError, ConnectionResetError):  # the init is gone, and what it said is still to be read
         failure = None
     outcome = sync.wait_outcome(ours)
     if failure and not outcome.failure:

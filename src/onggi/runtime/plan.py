@@ -247,7 +247,7 @@ def _after(request: Request) -> Iterator[Step]:
         yield surroundings.LoopbackUp("linux.namespaces: 127.0.0.1 of its own")
     for link in request.links:
         for path, value in link.sysctls:
-            yield surroundings.SetSysctl(path, value, "network: before the link goes up")
+            yield surroundings.SetSysctl(path.replace("/", "."), value, "network: before the link goes up")
         yield surroundings.ConfigureLink(link.name, link.addresses, link.gateways, "network: address and default route")
     for key, value in spec.sysctl.items():
         if key.startswith("net."):
