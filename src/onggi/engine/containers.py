@@ -615,6 +615,7 @@ class Containers:
                 container.link.close()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5)
+        await blocking(adopt.remove_group, self._instance, self._layout)
 
     def _tell(self, container: Container, action: str, **attributes: str) -> None:
         self._events.publish("container", action, container.id, {**container.attributes, **attributes})
