@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 from onggi.errors import Invalid, OnggiError
 from onggi.kernel import process, tty
 from onggi.kernel.cgroup.layout import Layout
-from onggi.runtime import launch
+from onggi.runtime import container, sync
 from onggi.runtime.init import rows
 from onggi.runtime.log import CHUNK, Writer
 from onggi.runtime.request import Request
@@ -35,6 +35,7 @@ from onggi.trace import Trace
 
 SOCKET_NAME, EXIT_NAME, STATE_NAME = "keeper.sock", "exit.json", "state.json"
 _IN, _OUT, _GONE = select.POLLIN, select.POLLOUT, select.POLLHUP | select.POLLERR | select.POLLNVAL
+_MOST_DESCRIPTORS = 64
 _DRAIN_SECONDS = 2.0
 """How long the streams may stay open after the container has ended."""
 _STALLED_SECONDS = 60.0
@@ -47,9 +48,9 @@ def await_request(engine: socket.socket, taken: int, layout: Layout) -> NoReturn
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     process.set_subreaper()
-    launch.warm_up(layout)
-    network = launch.make_network_ahead()
-    data, descriptors, _, _ = socket.recv_fds(engine, 4096, launch.MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+    container.warm_up(layout)
+    network = container.make_network_ahead()
+    data, descriptors = sync.receive(engine, 4096, _MOST_DESCRIPTORS)
     if not data:
         os._exit(0)
     with contextlib.suppress(OSError):  # the launcher is gone: the engine will start another
@@ -64,7 +65,7 @@ def keep(memory: int, control: socket.socket, streams: list[int], layout: Layout
     process.set_name("onggi-keeper")
     status = 1
     try:
-        request = launch.read_request(memory)
+        request = container.read_request(memory)
         os.close(memory)
         keeper = Keeper(request, layout, control)
         if keeper.start(streams, network):
@@ -112,7 +113,7 @@ class Keeper:
         self.log = self._open_log()
         stdio, ours, theirs = (None, (), ()) if self.terminal else self._pipes()
         try:
-            started = launch.start(self.request, self.layout, stdio, self.trace, network)
+            started = container.start(self.request, self.layout, stdio, self.trace, network)
         except OnggiError as error:
             _say(control, {"failed": error.to_fields(), "trace": rows(self.trace.events)})
             return False
@@ -155,7 +156,7 @@ class Keeper:
                 os.fchmod(descriptor, 0o622)
         return (in_r, out_w, err_w), (in_w, out_r, err_r), (in_r, out_w, err_w)
 
-    def _take_streams(self, started: launch.Started, ours: tuple[int, ...]) -> None:
+    def _take_streams(self, started: container.Started, ours: tuple[int, ...]) -> None:
         if self.terminal:
             os.set_blocking(started.console, False)
             self.stdin = self.master = started.console
@@ -355,7 +356,7 @@ class Keeper:
 
     def _read_control(self, control: socket.socket) -> None:
         try:
-            data, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 4, socket.MSG_CMSG_CLOEXEC)
+            data, descriptors = sync.receive(control, 1 << 16, 4)
         except BlockingIOError:
             return
         except OSError:

@@ -12,8 +12,8 @@ print. Nobody's kernel is touched here: what the plan needs to know of the machi
 Why this order: limits hold before the container's first instruction; the id maps come before anything that needs root
 inside; masks come after every mount, or a mount could uncover them; sysctls before /proc/sys becomes read-only; the
 cgroup namespace after the join, because it takes the group of that moment as its root; capabilities after the user is
-set, because to set it needs them; seccomp as late as the kernel allows. You come from `launch` or `engine/containers`
-(`--dry-run`); the steps are in `mounts`, `rights`, `surroundings`; the next door is `launch`.
+set, because to set it needs them; seccomp as late as the kernel allows. You come from `container` or `engine/containers`
+(`--dry-run`); the steps are in `mounts`, `rights`, `surroundings`; the next door is `container`.
 """
 
 from __future__ import annotations
@@ -132,7 +132,13 @@ def _id_maps(spec: Spec) -> Iterator[Step]:
 def _beside(request: Request) -> Iterator[Step]:
     for link in request.links:
         yield surroundings.MakeVeth(
-            link.host_name, link.name, link.bridge, link.mac, link.mtu, "network: a cable between bridge and container"
+            link.host_name,
+            link.name,
+            link.bridge,
+            link.mac,
+            link.mtu,
+            link.hairpin,
+            "network: a cable between bridge and container",
         )
 
 
@@ -241,7 +247,7 @@ def _after(request: Request) -> Iterator[Step]:
         yield surroundings.LoopbackUp("linux.namespaces: 127.0.0.1 of its own")
     for link in request.links:
         for path, value in link.sysctls:
-            yield surroundings.SetSysctl(path.replace("/", "."), value, "network: before the link goes up")
+            yield surroundings.SetSysctl(path, value, "network: before the link goes up")
         yield surroundings.ConfigureLink(link.name, link.addresses, link.gateways, "network: address and default route")
     for key, value in spec.sysctl.items():
         if key.startswith("net."):

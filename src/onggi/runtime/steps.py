@@ -3,7 +3,7 @@
 A step is a small frozen value. `describe()` is the nearest shell command, `why` the field of the specification or the
 security reason it comes from, `apply` does it. Steps decide nothing: the order and the choice are `plan`'s. The files
 `mounts`, `rights` and `surroundings` hold the steps themselves; here is what they share, and `carry_out`, the only
-place that runs them. You come from `plan`; the next door is `launch`.
+place that runs them. You come from `plan`; the next door is `container`.
 """
 
 from __future__ import annotations
