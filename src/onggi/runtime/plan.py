@@ -85,7 +85,7 @@ def build(request: Request, layout: Layout) -> Plan:
     """The plan of this request on a machine with this cgroup layout."""
     spec = request.spec
     return Plan(
-        before=tuple(_limits(spec, layout)),
+        before=(*_limits(spec, layout), *_birthplace(spec)),
         clone=_namespaces(spec),
         mapping=tuple(_id_maps(spec)),
         beside=tuple(_beside(request)),
@@ -102,6 +102,12 @@ def _limits(spec: Spec, layout: Layout) -> Iterator[Step]:
     yield surroundings.CreateCgroup(spec.cgroups_path, directories, "linux.cgroupsPath: limits belong to a group")
     for write in layout.writes(spec.cgroups_path, spec.resources):
         yield surroundings.LimitCgroup(write, "linux.resources: in force before the first instruction")
+
+
+def _birthplace(spec: Spec) -> Iterator[Step]:
+    pid = spec.namespace("pid")
+    if pid and pid.path:
+        yield surroundings.BearInPidNamespace(pid.path, "linux.namespaces: shared on request; one is born into it")
 
 
 def _namespaces(spec: Spec) -> surroundings.NewNamespaces:
@@ -137,7 +143,7 @@ def _inside(request: Request, layout: Layout) -> Iterator[Step]:
         why = "linux.cgroupsPath: in the group before anything else, with all that it will ever fork"
         yield surroundings.JoinCgroup(spec.cgroups_path, joined, why)
     for namespace in spec.namespaces:
-        if namespace.path:
+        if namespace.path and namespace.type != "pid":
             flag = _CLONE[namespace.type]
             yield surroundings.JoinNamespace(
                 namespace.type, namespace.path, flag, "linux.namespaces: shared on request"
