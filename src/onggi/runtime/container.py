@@ -87,7 +87,7 @@ def start(
         carry_out(plan.before, context)
         ours, theirs = sync.pair()
         undo.callback(ours.close)
-        born_inside, pid, pidfd = _clone(plan, request, layout, trace)
+        born_inside, pid, pidfd = _clone(plan, request, context)
         if pid == 0:
             ours.close()
             context.born_inside = born_inside
@@ -106,16 +106,18 @@ def start(
     return Started(pid, pidfd, outcome.console, plan, outcome.times, outcome.namespaces, warnings, time.time_ns())
 
 
-def _clone(plan: Plan, request: Request, layout: Layout, trace: Trace) -> tuple[bool, int, int]:
+def _clone(plan: Plan, request: Request, context: Context) -> tuple[bool, int, int]:
     """clone3(2) with the plan's flags, into the v2 group where there is one: was it, the pid (0 in the child), the pidfd."""
     started = time.monotonic_ns()
-    group = layout.clone_target(request.spec.cgroups_path) if request.spec.cgroups_path else None
+    group = context.layout.clone_target(request.spec.cgroups_path) if request.spec.cgroups_path else None
     try:
         pid, pidfd = process.clone(plan.clone.flags, group.fileno() if group else -1)
+        if pid and context.own_pid_namespace >= 0:
+            process.setns(context.own_pid_namespace, Clone.NEWPID)
     except OSError as error:
         raise failed(plan.clone, error) from error
     if pid:
-        trace.saw(Event("keeper", plan.clone, started, time.monotonic_ns() - started))
+        context.observer.saw(Event("keeper", plan.clone, started, time.monotonic_ns() - started))
     if group:
         group.close()
     return group is not None, pid, pidfd

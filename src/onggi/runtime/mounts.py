@@ -266,16 +266,24 @@ class MakeDevice:
         parent_path, name = posixpath.split(self.path)
         parent = _directory(context.root, parent_path, 0)
         try:
-            kind = {"b": stat.S_IFBLK, "p": stat.S_IFIFO}.get(self.type, stat.S_IFCHR)
-            try:
-                os.mknod(name, kind | self.mode, os.makedev(self.major, self.minor), dir_fd=parent)
-            except FileExistsError:
-                return  # an image may bring its own /dev; the device rules of the cgroup decide what it can open
-            os.chmod(name, self.mode, dir_fd=parent)  # mknod(2) heeds the umask
+            self._make_node(name, parent)
             if self.uid or self.gid:
                 os.chown(name, self.uid, self.gid, dir_fd=parent, follow_symlinks=False)
         finally:
             os.close(parent)
+
+    def _make_node(self, name: str, parent: int) -> None:
+        kind = {"b": stat.S_IFBLK, "p": stat.S_IFIFO}.get(self.type, stat.S_IFCHR)
+        device = os.makedev(self.major, self.minor)
+        umask = os.umask(0)  # a chmod(2) afterwards would go by name, and names can be swapped
+        try:
+            os.mknod(name, kind | self.mode, device, dir_fd=parent)
+        except FileExistsError:
+            found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            if stat.S_IFMT(found.st_mode) != kind or (kind != stat.S_IFIFO and found.st_rdev != device):
+                raise Invalid("make device", self.path, "the image has something else in its place") from None
+        finally:
+            os.umask(umask)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ def build(request: Request, layout: Layout, *, network_ahead: bool = False) -> P
     network_ahead = network_ahead and _new(request.spec, "network") and not _new(request.spec, "user")
     spec = request.spec
     return Plan(
-        before=tuple(_limits(spec, layout)),
+        before=(*_limits(spec, layout), *_birthplace(spec)),
         clone=_namespaces(spec, network_ahead=network_ahead),
         mapping=tuple(_id_maps(spec)),
         beside=tuple(_beside(request)),
@@ -107,6 +107,12 @@ def _limits(spec: Spec, layout: Layout) -> Iterator[Step]:
     yield surroundings.CreateCgroup(spec.cgroups_path, directories, "linux.cgroupsPath: limits belong to a group")
     for write in layout.writes(spec.cgroups_path, spec.resources):
         yield surroundings.LimitCgroup(write, "linux.resources: in force before the first instruction")
+
+
+def _birthplace(spec: Spec) -> Iterator[Step]:
+    pid = spec.namespace("pid")
+    if pid and pid.path:
+        yield surroundings.BearInPidNamespace(pid.path, "linux.namespaces: shared on request; one is born into it")
 
 
 def _namespaces(spec: Spec, *, network_ahead: bool) -> surroundings.NewNamespaces:
@@ -151,7 +157,7 @@ def _inside(request: Request, layout: Layout, *, network_ahead: bool) -> Iterato
     if network_ahead:
         yield surroundings.EnterNetwork("linux.namespaces: a network of its own, made ahead of the request")
     for namespace in spec.namespaces:
-        if namespace.path:
+        if namespace.path and namespace.type != "pid":
             flag = _CLONE[namespace.type]
             yield surroundings.JoinNamespace(
                 namespace.type, namespace.path, flag, "linux.namespaces: shared on request"
