@@ -3,7 +3,7 @@
 `build` decides the order and nothing else decides it. The list that runs is the list that `--dry-run` and `explain`
 print. Nobody's kernel is touched here: what the plan needs to know of the machine comes in as the cgroup layout.
 
-    keeper   before     cgroup, limits                         (nothing of the container exists yet)
+    keeper   before     cgroup, limits, a pid namespace to join (nothing of the container exists yet)
              clone      the init is born in new namespaces
                       beside     id maps ── then ──► links               (while the init mounts)
     init     inside     cgroup, join namespaces, root, mounts, devices, names, masks      (after "mapped")
@@ -90,7 +90,7 @@ def build(request: Request, layout: Layout, *, network_ahead: bool = False) -> P
     network_ahead = network_ahead and _new(request.spec, "network") and not _new(request.spec, "user")
     spec = request.spec
     return Plan(
-        before=tuple(_limits(spec, layout)),
+        before=(*_limits(spec, layout), *_pid_namespace(spec)),
         clone=_namespaces(spec, network_ahead=network_ahead),
         mapping=tuple(_id_maps(spec)),
         beside=tuple(_beside(request)),
@@ -107,6 +107,14 @@ def _limits(spec: Spec, layout: Layout) -> Iterator[Step]:
     yield surroundings.CreateCgroup(spec.cgroups_path, directories, "linux.cgroupsPath: limits belong to a group")
     for write in layout.writes(spec.cgroups_path, spec.resources):
         yield surroundings.LimitCgroup(write, "linux.resources: in force before the first instruction")
+
+
+def _pid_namespace(spec: Spec) -> Iterator[Step]:
+    """Joined by the keeper: setns(2) moves the children that are yet to come, never the caller itself."""
+    namespace = spec.namespace("pid")
+    if namespace is not None and namespace.path:
+        why = "linux.namespaces: shared on request; who is born next is born there"
+        yield surroundings.JoinNamespace("pid", namespace.path, Clone.NEWPID, why)
 
 
 def _namespaces(spec: Spec, *, network_ahead: bool) -> surroundings.NewNamespaces:
@@ -145,7 +153,7 @@ def _inside(request: Request, layout: Layout, *, network_ahead: bool) -> Iterato
     if network_ahead:
         yield surroundings.EnterNetwork("linux.namespaces: a network of its own, made ahead of the request")
     for namespace in spec.namespaces:
-        if namespace.path:
+        if namespace.path and namespace.type != "pid":
             flag = _CLONE[namespace.type]
             yield surroundings.JoinNamespace(
                 namespace.type, namespace.path, flag, "linux.namespaces: shared on request"
