@@ -229,6 +229,33 @@ def test_a_layer_that_leaves_its_root_is_corrupt(apply: Apply, tmp_path: Path, a
     assert not Path("/tmp/evil").exists()
 
 
+def test_a_directory_that_became_something_else_has_no_time_to_set(apply: Apply) -> None:
+    """Nor has what lay in it; the layer is unpacked all the same."""
+    tree = apply(directory("d"), directory("d/x"), member("d", b"file"), directory("e/x"), member("e", b"file"))
+    assert (tree / "d").read_bytes() == (tree / "e").read_bytes() == b"file"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        member("x", uid=2**40),
+        member("x", gid=2**33),
+        link("x", ""),
+        member("x", type=b"3", devmajor=2**20, devminor=2**20),
+    ],
+)
+def test_what_no_call_can_say_is_corrupt(apply: Apply, odd: tuple[tarfile.TarInfo, bytes]) -> None:
+    """An owner, a device or a target beyond what the kernel knows."""
+    with pytest.raises(Corrupt):
+        apply(odd)
+
+
+@pytest.mark.parametrize("seconds", [10**17, -(10**17), 10**12])
+def test_times_beyond_all_clocks_are_harmless(apply: Apply, seconds: int) -> None:
+    """They are somewhere; the file is there."""
+    assert (apply(member("x", b"1", mtime=seconds)) / "x").read_bytes() == b"1"
+
+
 def test_a_replaced_directory_is_not_remembered(apply: Apply) -> None:
     """A directory that was used, then replaced by a link, is resolved again."""
     with pytest.raises(Corrupt):

@@ -95,6 +95,19 @@ def test_the_hosts_mark_cannot_be_copied(tmp_path: Path) -> None:
     assert Store(tmp_path / "two").images.resolve("evil:1").layers == ()
 
 
+def test_loads_of_the_same_image_at_once(tmp_path: Path) -> None:
+    """Each unpacks aside; whoever comes second finds it done. All of them succeed."""
+    data = docker_archive(([LAYER], ["a:1"]))
+    workers = [start(tmp_path / "data", "load") for _ in range(4)]
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write(data)
+    for worker in workers:
+        worker.communicate()
+    assert [worker.returncode for worker in workers] == [0] * 4
+    check(tmp_path / "data")
+
+
 def test_a_kill_at_any_moment_leaves_the_old_state_or_the_new(tmp_path: Path) -> None:
     """Twenty loads killed at random moments: each image is whole or not there, and a start sweeps the rest."""
     root = tmp_path / "data"

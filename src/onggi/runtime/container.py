@@ -49,10 +49,12 @@ class Started:
     """Nanoseconds since 1970."""
 
     def rows(self, keepers: Trace) -> list[list[Any]]:
-        """The whole trace: the keeper's own events, and the init's."""
+        """The whole trace: the keeper's own events, and the init's, each with the plan's reason."""
+        why = {step.describe(): step.why for _, step in self.plan.in_order()}
         steps = (*self.plan.inside, *self.plan.after)
         pairs = zip(steps, self.times[::2], self.times[1::2], strict=False)
-        return [*init.rows(keepers.events), *(["init", s.describe(), began, lasted, ""] for s, began, lasted in pairs)]
+        done = [*init.rows(keepers.events), *(["init", s.describe(), began, lasted, ""] for s, began, lasted in pairs)]
+        return [[*row, why.get(row[1], "")] for row in done]
 
 
 def make_network_ahead() -> int:
@@ -131,7 +133,7 @@ def _lead(plan: Plan, context: Context, ours: socket.socket) -> sync.Outcome:
     except StartFailed as error:
         failure = error
         ours.shutdown(socket.SHUT_WR)
-    except BrokenPipeError:
+    except (BrokenPipeError, ConnectionResetError):  # the init is gone, and what it said is still to be read
         failure = None
     outcome = sync.wait_outcome(ours)
     if failure and not outcome.failure:

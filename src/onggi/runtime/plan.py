@@ -140,7 +140,13 @@ def _id_maps(spec: Spec) -> Iterator[Step]:
 def _beside(request: Request) -> Iterator[Step]:
     for link in request.links:
         yield surroundings.MakeVeth(
-            link.host_name, link.name, link.bridge, link.mac, link.mtu, "network: a cable between bridge and container"
+            link.host_name,
+            link.name,
+            link.bridge,
+            link.mac,
+            link.mtu,
+            link.hairpin,
+            "network: a cable between bridge and container",
         )
 
 

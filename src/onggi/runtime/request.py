@@ -37,7 +37,9 @@ class Link:
     gateways: tuple[str, ...]
     """Of the default routes, one for each family."""
     sysctls: tuple[tuple[str, str], ...]
-    """Paths below /proc/sys, written before the link goes up."""
+    """Kernel parameters, written before the link goes up."""
+    hairpin: bool
+    """The container may reach itself by a published port of the host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,4 +110,5 @@ def _link(link: Mapping[str, Any]) -> Link:
         tuple(link["addresses"]),
         tuple(route["gateway"] for route in link.get("routes", ())),
         tuple(link.get("sysctls", {}).items()),
+        bool(link.get("hairpin")),
     )

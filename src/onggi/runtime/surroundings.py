@@ -187,6 +187,7 @@ class MakeVeth:
     bridge: str
     mac: str
     mtu: int
+    hairpin: bool
     why: str
 
     def describe(self) -> str:
@@ -202,7 +203,13 @@ class MakeVeth:
         try:
             with Netlink() as netlink:
                 netlink.veth(
-                    self.host_name, self.name, peer_netns_fd=netns, master=self.bridge, mac=self.mac, mtu=self.mtu
+                    self.host_name,
+                    self.name,
+                    peer_netns_fd=netns,
+                    master=self.bridge,
+                    mac=self.mac,
+                    mtu=self.mtu,
+                    hairpin=self.hairpin,
                 )
         finally:
             os.close(netns)

@@ -76,7 +76,10 @@ def wait_outcome(end: socket.socket) -> Outcome:
     """In the keeper: read until the end of file."""
     outcome = Outcome()
     while True:
-        data, descriptors = receive(end, _LARGEST, 1)
+        try:
+            data, descriptors = receive(end, _LARGEST, 1)
+        except ConnectionResetError:  # said once when the init ended without reading all; what it wrote comes next
+            continue
         if not data:
             return outcome
         message = json.loads(data)
