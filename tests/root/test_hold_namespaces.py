@@ -80,6 +80,17 @@ def test_what_one_writes_to_shared_memory_the_other_reads(api: Api) -> None:
     owner.remove()
 
 
+def test_a_private_ipc_namespace_is_not_shared(api: Api) -> None:
+    """400 for `--ipc container:X` unless X said `--ipc shareable`, as Docker."""
+    owner = Box.run(api, "sleep", "60")
+    guest = Box.create(api, "true", host={"IpcMode": f"container:{owner.id}"})
+    answer = guest.try_start()
+    assert answer.status == 400
+    assert "non-shareable IPC" in answer.message
+    guest.remove()
+    owner.remove()
+
+
 @pytest.mark.parametrize("field", ["NetworkMode", "PidMode", "IpcMode"])
 def test_a_container_that_does_not_run_has_no_namespaces_to_share(api: Api, field: str) -> None:
     """409, and the guest stays as it was."""

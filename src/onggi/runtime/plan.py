@@ -24,11 +24,13 @@ from dataclasses import dataclass
 from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import Clone, MountAttr, Ms
 from onggi.oci.runtime import Mount, Spec
-from onggi.runtime import mounts, rights, surroundings
+from onggi.runtime import borrowed, mounts, rights, surroundings
 from onggi.runtime.options import MountOptions, parse_options
 from onggi.runtime.request import Request
 from onggi.runtime.steps import Step
 
+SHARED = "onggi-shared"
+"""A mount's type: of another container, whose mount namespace is the mount's source."""
 _CLONE = {
     "user": Clone.NEWUSER,
     "mount": Clone.NEWNS,
@@ -191,6 +193,8 @@ def _mount(entry: Mount, request: Request, layout: Layout) -> Iterator[Step]:
     why = f"mounts: {entry.destination}"
     if entry.type in ("cgroup", "cgroup2"):
         yield from _cgroup_mounts(entry, options, request, layout)
+    elif entry.type == SHARED:
+        yield borrowed.MountOfContainer(entry.source, entry.destination, options, why)
     elif entry.type == "bind" or "bind" in entry.options or "rbind" in entry.options:
         yield mounts.MountBind(entry.source, entry.destination, options, why)
     else:
