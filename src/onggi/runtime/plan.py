@@ -3,7 +3,7 @@
 `build` decides the order and nothing else decides it. The list that runs is the list that `--dry-run` and `explain`
 print. Nobody's kernel is touched here: what the plan needs to know of the machine comes in as the cgroup layout.
 
-    keeper   before     cgroup, limits                         (nothing of the container exists yet)
+    keeper   before     cgroup, limits, a pid namespace to join (nothing of the container exists yet)
              clone      the init is born in new namespaces
                       beside     id maps ── then ──► links               (while the init mounts)
     init     inside     cgroup, join namespaces, root, mounts, devices, names, masks      (after "mapped")
@@ -24,11 +24,13 @@ from dataclasses import dataclass
 from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import Clone, MountAttr, Ms
 from onggi.oci.runtime import Mount, Spec
-from onggi.runtime import mounts, rights, surroundings
+from onggi.runtime import borrowed, mounts, rights, surroundings
 from onggi.runtime.options import MountOptions, parse_options
 from onggi.runtime.request import Request
 from onggi.runtime.steps import Step
 
+SHARED = "onggi-shared"
+"""A mount's type: of another container, whose mount namespace is the mount's source."""
 _CLONE = {
     "user": Clone.NEWUSER,
     "mount": Clone.NEWNS,
@@ -189,6 +191,8 @@ def _mount(entry: Mount, request: Request, layout: Layout) -> Iterator[Step]:
     why = f"mounts: {entry.destination}"
     if entry.type in ("cgroup", "cgroup2"):
         yield from _cgroup_mounts(entry, options, request, layout)
+    elif entry.type == SHARED:
+        yield borrowed.MountOfContainer(entry.source, entry.destination, options, why)
     elif entry.type == "bind" or "bind" in entry.options or "rbind" in entry.options:
         yield mounts.MountBind(entry.source, entry.destination, options, why)
     else:
