@@ -97,6 +97,12 @@ def test_no_html_escapes() -> None:
     assert b"<missing>&" in document.encode({"a": "<missing>&"})
 
 
+def test_bytes_that_are_no_text_are_replaced() -> None:
+    """A name with bytes that are no UTF-8 can be sent."""
+    raw = b"caf\xe9".decode(errors="surrogateescape")
+    assert json.loads(document.encode({raw: [raw, "ü\ud800"]})) == {"caf\ufffd": ["caf\ufffd", "ü\ufffd"]}
+
+
 def test_keys_match_whatever_their_case() -> None:
     """Go matches keys without regard to case; unknown ones are ignored."""
     body = decode_create(b'{"image":"x","CMD":["y"],"hostconfig":{"MEMORY":7,"What":1},"Else":{}}')

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from onggi.errors import Corrupt, Invalid
-from onggi.wire import filters, frames, gotime, names, progress, upgrade
+from onggi.wire import filters, frames, gotime, names, options, progress, upgrade, versions
 
 H = 3600
 
@@ -225,3 +227,12 @@ def test_what_a_stream_is_called() -> None:
     assert upgrade.content_type(tty=False, version=(1, 42)) == upgrade.MULTIPLEXED
     assert upgrade.content_type(tty=False, version=(1, 41)) == upgrade.RAW
     assert upgrade.content_type(tty=True, version=(1, 51)) == upgrade.RAW
+
+
+def test_the_cli_starts_without_msgspec() -> None:
+    """The files that the CLI imports pull in neither msgspec nor the documents, which load slowly."""
+    for module in (filters, frames, gotime, names, options, progress, upgrade, versions):
+        tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
+        imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        assert not imported & {"msgspec", "asyncio", "onggi.wire.document"}, module.__name__

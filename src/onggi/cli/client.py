@@ -7,15 +7,17 @@ Callers: `engine` and the files of `commands`. Read next: `streams`.
 
 from __future__ import annotations
 
-import json
-import socket
-
+from onggi.cli.document import dumps, loads
 from onggi.cli.failure import CommandFailed, EngineSaidNo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterable, Iterator
     from typing import Any
+else:
+    # `socket` proper would bring `selectors`, `enum` and more: 5 ms for names that are not used here.
+    import _socket as socket
 
 API = "/v1.45"
 """The version this client speaks; Docker 26's, so that it can also be tried on a real Docker."""
@@ -71,7 +73,7 @@ class Response:
     def json(self) -> Any:
         """The whole body, decoded; None when it is empty."""
         body = self.read()
-        return json.loads(body) if body else None
+        return loads(body) if body else None
 
     def lines(self) -> Iterator[Any]:
         """A body of one JSON value a line, each as soon as it is complete."""
@@ -80,9 +82,9 @@ class Response:
             *whole, rest = (rest + piece).split(b"\n")
             for line in whole:
                 if line.strip():
-                    yield json.loads(line)
+                    yield loads(line)
         if rest.strip():
-            yield json.loads(rest)
+            yield loads(rest)
 
 
 class Connection:
@@ -107,7 +109,7 @@ class Connection:
         if upgrade:
             head += ["Connection: Upgrade", "Upgrade: tcp"]
         if isinstance(body, dict):
-            payload = json.dumps(body).encode()
+            payload = dumps(body).encode()
             head += ["Content-Type: application/json", f"Content-Length: {len(payload)}"]
         elif body is not None:
             chunks = body
@@ -191,7 +193,7 @@ def refusal(response: Response) -> EngineSaidNo:
     """The error that an answer of 400 or more carries."""
     body = response.read()
     try:
-        message = json.loads(body)["message"]
+        message = loads(body)["message"]
     except (ValueError, KeyError, TypeError):
         message = body.decode(errors="replace").strip() or f"status {response.status}"
     text, _, hint = str(message).partition("\nhint: ")

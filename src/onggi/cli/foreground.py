@@ -5,12 +5,10 @@ Callers: `commands/run`, `commands/attach`, `commands/start`. Read next: `stream
 
 from __future__ import annotations
 
-import signal
-
 from onggi.cli import output, terminal
 from onggi.cli.client import with_query
 from onggi.cli.failure import CommandFailed, EngineSaidNo
-from onggi.cli.signals import SignalPipe, name
+from onggi.cli.signals import SIGWINCH, SignalPipe, name
 from onggi.cli.starting import NOT_RUN
 from onggi.cli.streams import Carrier
 
@@ -57,7 +55,7 @@ class Session:
 
     def _woken(self, numbers: bytes) -> None:
         for number in numbers:
-            if number == signal.SIGWINCH:
+            if number == SIGWINCH:
                 self._resize()
             else:
                 self._forward(number)

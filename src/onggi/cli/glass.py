@@ -8,6 +8,7 @@ from __future__ import annotations
 from onggi.cli import output, template
 from onggi.cli.client import quote
 from onggi.cli.failure import CommandFailed, EngineSaidNo
+from onggi.cli.shortened import container_id, shorten
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,8 +33,10 @@ def show_explain(engine: Engine, name: str, *, format: str = "") -> None:
     if format:
         print(template.render(format, explained))
         return
-    state = f"runs as process {explained['pid']}" if explained["running"] else "has ended"
+    state = f"runs as process {explained['pid']}" if explained["running"] else "does not run"
     print(f"{output.paint(explained['name'].removeprefix('/'), 'bold')} {explained['id'][:12]} {state}")
+    for warning in explained.get("warnings") or []:
+        output.warn(warning)
     _print_namespaces(explained["namespaces"], whole=True)
     _print_facts("Limits", explained["limits"])
     _print_facts("Rights", explained["rights"])
@@ -46,10 +49,36 @@ def show_isolation(engine: Engine, identifier: str) -> None:
     """Print which namespaces the container had of its own, its limits, capabilities and filter."""
     explained = _ask(engine, "GET", f"/glass/containers/{identifier}/explain")
     _print_namespaces(explained["namespaces"], whole=False)
-    _print_facts("Limits", explained["limits"])
-    _print_facts("Rights", explained["rights"])
+    _print_facts("Limits", explained["limits"] or _asked_limits(engine, identifier))
+    _print_facts("Rights", explained["rights"] or _taken_rights(explained["steps"]))
     took = output.milliseconds(explained["took"])
     print(f"\n{len(explained['steps'])} steps in {took} made it: onggi explain {explained['id'][:12]}")
+
+
+def _asked_limits(engine: Engine, identifier: str) -> list[dict[str, str]]:
+    """The limits of a container that has ended: those it was made with."""
+    host = engine.call("GET", f"/containers/{identifier}/json")["HostConfig"]
+    memory, cpus, processes = host.get("Memory"), host.get("NanoCpus"), host.get("PidsLimit")
+    return [
+        {"title": "memory", "text": f"{output.size(memory)} at most" if memory else "no limit"},
+        {"title": "processor", "text": f"{cpus / 1e9:g} CPUs at most" if cpus else "no limit"},
+        {"title": "processes", "text": f"{processes} at most" if (processes or 0) > 0 else "no limit"},
+    ]
+
+
+def _taken_rights(steps: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """The rights of a container that has ended: what the steps of its start took away and left."""
+    facts = []
+    for step in steps:
+        command = step["describe"]
+        if command.startswith("setpriv --bounding-set"):
+            kept = command.partition("-all,")[2].replace("+", "").replace(",", ", ")
+            facts.append({"title": "capabilities kept", "text": kept or "none"})
+        elif command.startswith("setpriv --seccomp-filter"):
+            facts.append({"title": "system calls", "text": "a filter decides before each call (seccomp)"})
+        elif command.startswith("setpriv --no-new-privs"):
+            facts.append({"title": "no_new_privs", "text": "on: nothing that it executes can gain rights"})
+    return facts
 
 
 def _ask(engine: Engine, method: str, path: str, body: Any = None) -> Any:
@@ -80,24 +109,30 @@ def _print_facts(title: str, facts: list[dict[str, str]]) -> None:
     if not facts:
         return
     _title(title)
-    width = min(max(len(fact["title"]) for fact in facts), 28)
+    width = min(max(len(fact["title"]) for fact in facts), 32)
     for fact in facts:
         print(f"{_INDENT}{output.visible(fact['title']):<{width}}  {output.visible(fact['text'])}")
 
 
 def _print_steps(steps: list[dict[str, Any]]) -> None:
+    """Numbered commands; above those with the same reason, once, the reason as a comment."""
     width = len(str(len(steps)))
-    doer = ""
+    identifier = container_id([step["describe"] for step in steps])
+    doer = why = ""
+    if identifier:
+        print(f"{'':>{width}}  ID={identifier}")
     for number, step in enumerate(steps, 1):
         if step["where"] != doer:
-            doer = step["where"]
+            doer, why = step["where"], ""
             print(output.paint(f"{doer}:", "bold"))
+        if step["why"] and step["why"] != why:
+            print(f"{'':>{width}}  {output.paint('# ' + output.visible(step['why']), 'dim')}")
+        why = step["why"]
         lasted = f"  {output.milliseconds(step['lasted'])}" if step["lasted"] else ""
-        print(f"{number:>{width}}  {output.visible(step['describe'])}{output.paint(lasted, 'cyan')}")
-        if step["why"]:
-            print(f"{'':>{width}}{_INDENT}{output.paint(output.visible(step['why']), 'dim')}")
+        command = output.visible(shorten(step["describe"], identifier))
+        print(f"{number:>{width}}  {command}{output.paint(lasted, 'cyan')}")
         if step["error"]:
-            print(f"{'':>{width}}{_INDENT}{output.paint(output.visible(step['error']), 'red')}")
+            print(f"{'':>{width}}  {output.paint('failed: ' + output.visible(step['error']), 'red')}")
 
 
 def _title(text: str) -> None:

@@ -7,12 +7,16 @@ no handler ever runs in the middle of a request. Callers: `commands/run`, `comma
 from __future__ import annotations
 
 import os
-import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from types import TracebackType
+    from typing import Any
+else:
+    import _signal as signal  # the C half: `signal` proper makes enums of every number at its import
 
+SIGWINCH: int = signal.SIGWINCH
 _PROXIED = (
     signal.SIGHUP,
     signal.SIGINT,
@@ -33,13 +37,13 @@ class SignalPipe:
     def __init__(self, *, proxy: bool) -> None:
         self._proxy = proxy
         self._read = self._write = -1
-        self._restore: dict[signal.Signals, signal.Handlers] = {}
+        self._restore: dict[int, Any] = {}
 
     def __enter__(self) -> SignalPipe:
         self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        for number in (signal.SIGWINCH, *(_PROXIED if self._proxy else ())):
-            self._restore[number] = signal.signal(number, _nothing)  # type: ignore[assignment]
+        for number in (SIGWINCH, *(_PROXIED if self._proxy else ())):
+            self._restore[number] = signal.signal(number, _nothing)
         return self
 
     def fileno(self) -> int:
@@ -60,4 +64,7 @@ def _nothing(number: int, frame: object) -> None:
 
 def name(number: int) -> str:
     """TERM for 15."""
-    return signal.Signals(number).name.removeprefix("SIG")
+    for word, value in vars(signal).items():
+        if value == number and word.startswith("SIG") and not word.startswith("SIG_"):
+            return word.removeprefix("SIG")
+    return str(number)

@@ -8,7 +8,11 @@ import sys
 
 sys.path.insert(0, __file__.rpartition("/onggi/cli/")[0] or ".")
 
+import os
+
 from onggi.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stderr.flush()
+    os._exit(status)  # `main` has flushed stdout; taking the interpreter apart would cost milliseconds

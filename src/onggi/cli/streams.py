@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import os
 import select
-import socket
 
 from onggi.cli.failure import CommandFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from onggi.cli.client import Connection
     from onggi.cli.terminal import DetachWatch
+else:
+    import _socket as socket
 
 _CHUNK = 64 * 1024
 _HEAD = 8

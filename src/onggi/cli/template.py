@@ -6,8 +6,7 @@ Callers: `commands/ps`, `commands/images`, `commands/inspect` and others. Read n
 
 from __future__ import annotations
 
-import json
-
+from onggi.cli.document import dumps
 from onggi.cli.failure import CommandFailed
 
 TYPE_CHECKING = False
@@ -76,8 +75,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return value if isinstance(value, str) else str(value) if isinstance(value, int | float) else dumps(value)
-
-
-def dumps(value: Any) -> str:
-    """JSON on one line, as Docker writes it: nothing escaped that need not be."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

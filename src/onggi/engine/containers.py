@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from onggi.engine import adopt, refusals, signals, spec, views
+from onggi.engine import adopt, published, refusals, signals, spec, views
 from onggi.engine.attach import Attachment, parse_keys
 from onggi.engine.binds import requested
 from onggi.engine.blocking import blocking
@@ -94,6 +94,7 @@ class Containers:
         body = self._merged(body, image)
         container_id = secrets.token_hex(32)
         mounts = requested(body)
+        published.ports(body)
         reserved = self.directory.reserve(name, container_id)
         try:
             record = await self._record(container_id, reserved, body, image, mounts)
@@ -201,7 +202,7 @@ class Containers:
         os.makedirs(run_dir, mode=0o700, exist_ok=True)
         adopt.forget_run(run_dir)
         mode = body.host_config.network_mode
-        endpoints = await self._networks.attach(container.id, mode)
+        endpoints = await self._networks.attach(container.id, mode, ports=published.ports(body))
         try:
             around = self._surroundings(container, endpoints)
             document = spec.document(self._instance, record, body, around)
@@ -575,11 +576,10 @@ class Containers:
         try:
             record = await self._record(container_id, "planned", body, image, requested(body))
             container = Container(record, body)
-            endpoints = await self._networks.attach(container_id, body.host_config.network_mode)
+            endpoints = await self._networks.preview(container_id, body.host_config.network_mode)
             document = spec.document(self._instance, record, body, self._surroundings(container, endpoints))
             built = plan.build(from_json(document), self._layout)
         finally:
-            await self._networks.detach(container_id)
             await self._discard(container_id)
         return [{"where": who, "describe": step.describe(), "why": step.why} for who, step in built.in_order()]
 
@@ -615,6 +615,7 @@ class Containers:
                 container.link.close()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5)
+        await blocking(adopt.remove_group, self._instance, self._layout)
 
     def _tell(self, container: Container, action: str, **attributes: str) -> None:
         self._events.publish("container", action, container.id, {**container.attributes, **attributes})

@@ -17,7 +17,6 @@ _HOST_FIELDS = (
     "links",
     "device_requests",
     "storage_opt",
-    "publish_all_ports",
     "cgroup",
     "kernel_memory",
     "kernel_memory_tcp",
@@ -46,8 +45,6 @@ def check(body: ContainerCreate) -> None:
         if host.auto_remove:
             raise Invalid("create", "container", "can't create 'AutoRemove' container with restart policy", code="text")
         raise _refused("HostConfig.RestartPolicy", host.restart_policy.name)
-    if any(host.port_bindings.values() if host.port_bindings else ()):
-        raise _refused("HostConfig.PortBindings", ", ".join(host.port_bindings or ()))
     if host.runtime not in _RUNTIMES:
         raise Invalid("create", "container", f"unknown or invalid runtime name: {host.runtime}", code="text")
     if host.log_config.type not in _LOG_DRIVERS:

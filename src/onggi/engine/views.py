@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ import msgspec
 from onggi.engine.container import Container
 from onggi.engine.directory import Directory
 from onggi.engine.instance import Instance
+from onggi.engine.network_views import endpoint_settings, network_settings, port_map
 from onggi.engine.records import MountRecord
 from onggi.errors import Invalid, Unavailable
 from onggi.network.endpoint import Endpoint
@@ -90,7 +91,7 @@ def _summary(container: Container, now: int, size: int | None) -> ContainerSumma
         image_id=record.image_id,
         command=_command([*(config.entrypoint or []), *(config.cmd or [])]),
         created=record.created // gotime.SECOND,
-        ports=_exposed(config.exposed_ports or {}) if container.is_running else [],
+        ports=_ports(container),
         size_rw=size,
         size_root_fs=size,
         labels=config.labels or {},
@@ -112,12 +113,18 @@ def _command(words: Sequence[str]) -> str:
     return " ".join(f"'{word}'" if " " in word else word for word in words)
 
 
-def _exposed(ports: Iterable[str]) -> list[Port]:
+def _ports(container: Container) -> list[Port]:
+    """What is exposed, and where it is published."""
+    if not container.is_running:
+        return []
     found = []
-    for text in sorted(ports):
+    for text, places in port_map(_endpoints(container), container.body.config.exposed_ports or {}).items():
         number, _, kind = text.partition("/")
-        if number.isdigit():
-            found.append(Port(private_port=int(number), type=kind or "tcp"))
+        port = Port(private_port=int(number), type=kind or "tcp")
+        published = [
+            msgspec.structs.replace(port, ip=place.host_ip, public_port=int(place.host_port)) for place in places or ()
+        ]
+        found += published or [port]
     return found
 
 
@@ -127,25 +134,9 @@ def _endpoints(container: Container) -> list[Endpoint]:
 
 def _networks(container: Container, endpoints: Sequence[Endpoint]) -> dict[str, EndpointSettings]:
     if endpoints:
-        return {e.network_name: _endpoint(e) for e in endpoints}
+        return {e.network_name: endpoint_settings(e) for e in endpoints}
     mode = container.body.host_config.network_mode
     return {} if mode.startswith("container:") else {mode: EndpointSettings()}
-
-
-def _endpoint(endpoint: Endpoint) -> EndpointSettings:
-    address, _, length = endpoint.address.partition("/")
-    address6, _, length6 = endpoint.address6.partition("/")
-    return EndpointSettings(
-        network_id=endpoint.network_id,
-        endpoint_id=endpoint.id,
-        gateway=endpoint.gateway,
-        ip_address=address,
-        ip_prefix_len=int(length or 0),
-        mac_address=endpoint.mac,
-        ipv6_gateway=endpoint.gateway6,
-        global_ipv6_address=address6,
-        global_ipv6_prefix_len=int(length6 or 0),
-    )
 
 
 async def inspect(
@@ -175,7 +166,7 @@ async def inspect(
         size_root_fs=used,
         mounts=[_mount_point(mount) for mount in record.mounts],
         config=_shown_config(container),
-        network_settings=_network_settings(instance, container, endpoints),
+        network_settings=_network_settings(container, endpoints),
     )
 
 
@@ -218,27 +209,12 @@ def _mount_point(mount: MountRecord) -> MountPoint:
     )
 
 
-def _network_settings(instance: Instance, container: Container, endpoints: Sequence[Endpoint]) -> NetworkSettings:
-    settings = _networks(container, endpoints)
+def _network_settings(container: Container, endpoints: Sequence[Endpoint]) -> NetworkSettings:
     pid = container.record.state.pid
-    common = {
-        "sandbox_id": container.id if pid else "",
-        "sandbox_key": f"/proc/{pid}/ns/net" if pid else "",
-        "ports": dict.fromkeys(container.body.config.exposed_ports or {}) if pid else {},
-        "networks": settings,
-    }
-    flat = settings.get("bridge", EndpointSettings())
-    return NetworkSettings(
-        **common,  # type: ignore[arg-type]
-        endpoint_id=flat.endpoint_id,
-        gateway=flat.gateway,
-        ip_address=flat.ip_address,
-        ip_prefix_len=flat.ip_prefix_len,
-        mac_address=flat.mac_address,
-        ipv6_gateway=flat.ipv6_gateway,
-        global_ipv6_address=flat.global_ipv6_address,
-        global_ipv6_prefix_len=flat.global_ipv6_prefix_len,
-    )
+    exposed = (container.body.config.exposed_ports or {}) if pid else ()
+    key = f"/proc/{pid}/ns/net" if pid else ""
+    settings = network_settings(endpoints, sandbox_key=key, exposed=exposed)
+    return msgspec.structs.replace(settings, networks=_networks(container, endpoints))
 
 
 def _size(container: Container) -> int:

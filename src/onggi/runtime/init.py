@@ -1,7 +1,7 @@
 """The init: the forked child that carries out its part of the plan and becomes the container's first process.
 
 It is a copy of the keeper in new namespaces. Before it touches the container's root it shuts imports off: from then on
-a Python or shared library of the image could be found in place of ours. It never returns. You come from `launch`; the
+a Python or shared library of the image could be found in place of ours. It never returns. You come from `container`; the
 steps are the plan's; the next door is `kernel/syscall`.
 """
 

@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 from onggi.errors import Invalid, OnggiError
 from onggi.kernel import process, tty
 from onggi.kernel.cgroup.layout import Layout
-from onggi.runtime import launch
+from onggi.runtime import container, sync
 from onggi.runtime.init import rows
 from onggi.runtime.log import CHUNK, Writer
 from onggi.runtime.request import Request
@@ -35,6 +35,7 @@ from onggi.trace import Trace
 
 SOCKET_NAME, EXIT_NAME, STATE_NAME = "keeper.sock", "exit.json", "state.json"
 _IN, _OUT, _GONE = select.POLLIN, select.POLLOUT, select.POLLHUP | select.POLLERR | select.POLLNVAL
+_MOST_DESCRIPTORS = 64
 _DRAIN_SECONDS = 2.0
 """How long the streams may stay open after the container has ended."""
 _STALLED_SECONDS = 60.0
@@ -47,26 +48,27 @@ def await_request(engine: socket.socket, taken: int, layout: Layout) -> NoReturn
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     process.set_subreaper()
-    launch.warm_up(layout)
-    data, descriptors, _, _ = socket.recv_fds(engine, 4096, launch.MOST_DESCRIPTORS)
+    container.warm_up(layout)
+    network = container.make_network_ahead()
+    data, descriptors = sync.receive(engine, 4096, _MOST_DESCRIPTORS)
     if not data:
         os._exit(0)
     with contextlib.suppress(OSError):  # the launcher is gone: the engine will start another
         os.write(taken, b"+")
     os.close(taken)
     engine.close()
-    keep(descriptors[0], socket.socket(fileno=descriptors[1]), descriptors[2:], layout)
+    keep(descriptors[0], socket.socket(fileno=descriptors[1]), descriptors[2:], layout, network)
 
 
-def keep(memory: int, control: socket.socket, streams: list[int], layout: Layout) -> NoReturn:
+def keep(memory: int, control: socket.socket, streams: list[int], layout: Layout, network: int) -> NoReturn:
     """The keeper's life, from its request on."""
     process.set_name("onggi-keeper")
     status = 1
     try:
-        request = launch.read_request(memory)
+        request = container.read_request(memory)
         os.close(memory)
         keeper = Keeper(request, layout, control)
-        if keeper.start(streams):
+        if keeper.start(streams, network):
             keeper.run()
         status = 0
     except OnggiError as error:
@@ -105,18 +107,18 @@ class Keeper:
 
     # ---- start -------------------------------------------------------------------------------------------------
 
-    def start(self, streams: list[int]) -> bool:
+    def start(self, streams: list[int], network: int) -> bool:
         """Start the container and say so on the control socket; False when it did not start."""
         (control,) = self.controls.values()
         self.log = self._open_log()
         stdio, ours, theirs = (None, (), ()) if self.terminal else self._pipes()
         try:
-            started = launch.start(self.request, self.layout, stdio, self.trace)
+            started = container.start(self.request, self.layout, stdio, self.trace, network)
         except OnggiError as error:
             _say(control, {"failed": error.to_fields(), "trace": rows(self.trace.events)})
             return False
         finally:
-            for descriptor in theirs:
+            for descriptor in (*theirs, *((network,) if network >= 0 else ())):
                 os.close(descriptor)
         self.started = started
         self._take_streams(started, ours)
@@ -154,7 +156,7 @@ class Keeper:
                 os.fchmod(descriptor, 0o622)
         return (in_r, out_w, err_w), (in_w, out_r, err_r), (in_r, out_w, err_w)
 
-    def _take_streams(self, started: launch.Started, ours: tuple[int, ...]) -> None:
+    def _take_streams(self, started: container.Started, ours: tuple[int, ...]) -> None:
         if self.terminal:
             os.set_blocking(started.console, False)
             self.stdin = self.master = started.console
@@ -354,7 +356,7 @@ class Keeper:
 
     def _read_control(self, control: socket.socket) -> None:
         try:
-            data, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 4)
+            data, descriptors = sync.receive(control, 1 << 16, 4)
         except BlockingIOError:
             return
         except OSError:

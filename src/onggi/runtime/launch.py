@@ -1,4 +1,4 @@
-"""The launcher: a warm interpreter that only forks; and the start of one container, from request to running process.
+"""The launcher: a warm interpreter that only forks.
 
 The engine execs it once, `python -I -S`. It takes a mount namespace of its own in which the interpreter's file is a
 read-only mount, and execs itself from there: a container that opens /proc/PID/exe for writing gets EROFS
@@ -9,35 +9,25 @@ socket; the kernel gives each request to one.
     engine ──"start" + [request memfd, control socket, attach streams…]──► one of them ──clone3──► init
                                                                             └─ a byte to the launcher: fork the next
 
-You come from `engine/launcher`; the next doors are `sync`, `keeper` and `init`.
+You come from `engine/launcher`; the next doors are `keeper` and `container`.
 """
 
 from __future__ import annotations
 
 import gc
-import json
 import os
 import select
 import signal
 import socket
 import sys
-import time
-from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from onggi.errors import OnggiError, StartFailed
 from onggi.kernel import mount, process
 from onggi.kernel.cgroup.detect import detect
-from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import Clone, MountAttr, Ms
-from onggi.runtime import init, sync
-from onggi.runtime.plan import Plan, build
-from onggi.runtime.request import Request, from_json
-from onggi.runtime.steps import Context, carry_out, failed
-from onggi.trace import Event, Trace
+from onggi.runtime.container import warm_up
+from onggi.runtime.keeper import await_request
 
-MOST_DESCRIPTORS = 64
 _READY = b"ready"
 _WAITING = 3
 """Keepers in waiting: a burst takes them at once, the next ones follow as fast as a fork."""
@@ -68,8 +58,6 @@ def _enclose() -> None:
 
 def serve(engine: socket.socket) -> NoReturn:
     """Keep keepers in waiting until the engine goes away."""
-    from onggi.runtime.keeper import await_request  # here, so that `onggi-oci` can use this module without a keeper
-
     process.set_name("onggi-launcher")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps keepers; each keeps its container's status itself
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -96,149 +84,6 @@ def serve(engine: socket.socket) -> NoReturn:
                 if os.fork() == 0:
                     os.close(taken_r)
                     await_request(engine, taken_w, layout)
-
-
-def warm_up(layout: Layout) -> None:
-    """Go through what a start goes through, short of acting: a forked process pays for each page that it first writes."""
-    request = from_json(_SAMPLE)
-    for _, step in build(request, layout).in_order():
-        step.describe()
-    json.dumps(json.loads(json.dumps(_SAMPLE)))
-
-
-_SAMPLE: dict[str, Any] = {
-    "id": "0" * 64,
-    "config": {
-        "process": {"args": ["true"], "env": ["PATH=/bin"], "capabilities": {"bounding": ["CAP_CHOWN"]}},
-        "hostname": "sample",
-        "mounts": [
-            {"destination": "/proc", "type": "proc", "options": ["nosuid", "noexec", "nodev"]},
-            {"destination": "/sys/fs/cgroup", "type": "cgroup", "options": ["ro", "nosuid"]},
-            {"destination": "/etc/hosts", "type": "bind", "source": "/etc/hosts", "options": ["rbind", "rprivate"]},
-        ],
-        "linux": {
-            "namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "network"}],
-            "cgroupsPath": "/sample",
-            "resources": {"devices": [{"allow": False, "access": "rwm"}]},
-            "maskedPaths": ["/proc/kcore"],
-            "readonlyPaths": ["/proc/sys"],
-        },
-    },
-    "run_dir": "/nonexistent",
-    "rootfs": "/nonexistent",
-    "overlay": {"lowers": ["/nonexistent"], "upper": "/nonexistent", "work": "/nonexistent"},
-}
-
-
-def read_request(memory: int) -> Request:
-    """The request in a memory file."""
-    size = os.fstat(memory).st_size
-    return from_json(json.loads(os.pread(memory, size, 0)))
-
-
-@dataclass(slots=True)
-class Started:
-    """A container that runs: its pid on the host, the pidfd (owned), the terminal's master or -1 (owned), the trace."""
-
-    pid: int
-    pidfd: int
-    console: int
-    plan: Plan
-    times: list[int]
-    """Begin and length of each of the init's steps but the last, in the plan's order."""
-    namespaces: dict[str, int]
-    warnings: list[str]
-    at: int
-    """Nanoseconds since 1970."""
-
-    def rows(self, keepers: Trace) -> list[list[Any]]:
-        """The whole trace: the keeper's own events, and the init's."""
-        steps = (*self.plan.inside, *self.plan.after)
-        pairs = zip(steps, self.times[::2], self.times[1::2], strict=False)
-        return [*init.rows(keepers.events), *(["init", s.describe(), began, lasted, ""] for s, began, lasted in pairs)]
-
-
-def start(request: Request, layout: Layout, stdio: tuple[int, int, int] | None, trace: Trace) -> Started:
-    """Carry out the plan up to the container's first instruction; on failure nothing is left and it says why."""
-    plan = build(request, layout)
-    context = Context(trace, "keeper", layout)
-    with ExitStack() as undo:
-        undo.callback(_remove_cgroup, layout, request.spec.cgroups_path)
-        carry_out(plan.before, context)
-        ours, theirs = sync.pair()
-        undo.callback(ours.close)
-        born_inside, pid, pidfd = _clone(plan, request, layout, trace)
-        if pid == 0:
-            ours.close()
-            context.born_inside = born_inside
-            context.keeper = theirs
-            init.run(plan, request, context, stdio)
-        undo.callback(_end, pid, pidfd)
-        theirs.close()
-        context.child = pid
-        outcome = _lead(plan, context, ours)
-        if outcome.failure or not outcome.executing:
-            _write_failed_trace(trace, outcome)
-        sync.raise_failure(outcome)
-        ours.close()
-        undo.pop_all()
-    warnings = [*plan.warnings, *context.warnings, *outcome.warnings]
-    return Started(pid, pidfd, outcome.console, plan, outcome.times, outcome.namespaces, warnings, time.time_ns())
-
-
-def _clone(plan: Plan, request: Request, layout: Layout, trace: Trace) -> tuple[bool, int, int]:
-    """clone3(2) with the plan's flags, into the v2 group where there is one: was it, the pid (0 in the child), the pidfd."""
-    started = time.monotonic_ns()
-    group = layout.clone_target(request.spec.cgroups_path) if request.spec.cgroups_path else None
-    try:
-        pid, pidfd = process.clone(plan.clone.flags, group.fileno() if group else -1)
-    except OSError as error:
-        raise failed(plan.clone, error) from error
-    if pid:
-        trace.saw(Event("keeper", plan.clone, started, time.monotonic_ns() - started))
-    if group:
-        group.close()
-    return group is not None, pid, pidfd
-
-
-def _lead(plan: Plan, context: Context, ours: socket.socket) -> sync.Outcome:
-    """The keeper's side of the protocol. When the init is gone early, its own failure is the one that counts."""
-    failure: StartFailed | None = None
-    try:
-        if plan.mapping:
-            carry_out(plan.mapping, context)
-            sync.send(ours, {"go": "mapped"})
-        carry_out(plan.beside, context)
-        sync.send(ours, {"go": "ready"})
-    except StartFailed as error:
-        failure = error
-        ours.shutdown(socket.SHUT_WR)
-    except BrokenPipeError:
-        failure = None
-    outcome = sync.wait_outcome(ours)
-    if failure and not outcome.failure:
-        raise failure
-    return outcome
-
-
-def _write_failed_trace(trace: Trace, outcome: sync.Outcome) -> None:
-    for who, step, started, lasted, error in outcome.trace:
-        trace.saw(Event(who, step, started, lasted, error))
-
-
-def _end(pid: int, pidfd: int) -> None:
-    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    os.close(pidfd)
-
-
-def _remove_cgroup(layout: Layout, path: str) -> None:
-    if path:
-        try:
-            layout.kill(path)
-            layout.remove(path)
-        except OnggiError as error:
-            sys.stderr.write(f"{error}\n")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ print. Nobody's kernel is touched here: what the plan needs to know of the machi
 Why this order: limits hold before the container's first instruction; the id maps come before anything that needs root
 inside; masks come after every mount, or a mount could uncover them; sysctls before /proc/sys becomes read-only; the
 cgroup namespace after the join, because it takes the group of that moment as its root; capabilities after the user is
-set, because to set it needs them; seccomp as late as the kernel allows. You come from `launch` or `engine/containers`
-(`--dry-run`); the steps are in `mounts`, `rights`, `surroundings`; the next door is `launch`.
+set, because to set it needs them; seccomp as late as the kernel allows. You come from `container` or `engine/containers`
+(`--dry-run`); the steps are in `mounts`, `rights`, `surroundings`; the next door is `container`.
 """
 
 from __future__ import annotations
@@ -81,15 +81,20 @@ class Plan:
                 yield who, step
 
 
-def build(request: Request, layout: Layout) -> Plan:
-    """The plan of this request on a machine with this cgroup layout."""
+def build(request: Request, layout: Layout, *, network_ahead: bool = False) -> Plan:
+    """The plan of this request on a machine with this cgroup layout.
+
+    `network_ahead`: an empty network namespace was made before the request came (the dearest of the eight), so the init
+    enters that one. Not with a user namespace of its own, which would have to own it.
+    """
+    network_ahead = network_ahead and _new(request.spec, "network") and not _new(request.spec, "user")
     spec = request.spec
     return Plan(
         before=tuple(_limits(spec, layout)),
-        clone=_namespaces(spec),
+        clone=_namespaces(spec, network_ahead=network_ahead),
         mapping=tuple(_id_maps(spec)),
         beside=tuple(_beside(request)),
-        inside=tuple(_inside(request, layout)),
+        inside=tuple(_inside(request, layout, network_ahead=network_ahead)),
         after=tuple(_after(request)),
         warnings=tuple(missing.text() for missing in layout.missing(spec.resources)),
     )
@@ -104,10 +109,11 @@ def _limits(spec: Spec, layout: Layout) -> Iterator[Step]:
         yield surroundings.LimitCgroup(write, "linux.resources: in force before the first instruction")
 
 
-def _namespaces(spec: Spec) -> surroundings.NewNamespaces:
+def _namespaces(spec: Spec, *, network_ahead: bool) -> surroundings.NewNamespaces:
     flags = Clone(0)
     for namespace in spec.namespaces:
-        if not namespace.path and namespace.type != "cgroup":
+        later = namespace.type == "cgroup" or (network_ahead and namespace.type == "network")
+        if not namespace.path and not later:
             flags |= _CLONE[namespace.type]
     return surroundings.NewNamespaces(flags, "linux.namespaces: its own view of the machine")
 
@@ -126,16 +132,24 @@ def _id_maps(spec: Spec) -> Iterator[Step]:
 def _beside(request: Request) -> Iterator[Step]:
     for link in request.links:
         yield surroundings.MakeVeth(
-            link.host_name, link.name, link.bridge, link.mac, link.mtu, "network: a cable between bridge and container"
+            link.host_name,
+            link.name,
+            link.bridge,
+            link.mac,
+            link.mtu,
+            link.hairpin,
+            "network: a cable between bridge and container",
         )
 
 
-def _inside(request: Request, layout: Layout) -> Iterator[Step]:
+def _inside(request: Request, layout: Layout, *, network_ahead: bool) -> Iterator[Step]:
     spec = request.spec
     if spec.cgroups_path:
         joined = tuple(write.directory for write in layout.joins(spec.cgroups_path, born_inside=False))
         why = "linux.cgroupsPath: in the group before anything else, with all that it will ever fork"
         yield surroundings.JoinCgroup(spec.cgroups_path, joined, why)
+    if network_ahead:
+        yield surroundings.EnterNetwork("linux.namespaces: a network of its own, made ahead of the request")
     for namespace in spec.namespaces:
         if namespace.path:
             flag = _CLONE[namespace.type]
@@ -177,8 +191,9 @@ def _mount(entry: Mount, request: Request, layout: Layout) -> Iterator[Step]:
 
 def _cgroup_mounts(entry: Mount, options: MountOptions, request: Request, layout: Layout) -> Iterator[Step]:
     """The container's own groups where it expects the hierarchies; the whole of them without a cgroup namespace."""
-    own = request.spec.cgroups_path if request.private_cgroup else "/"
-    why = "mounts: the container sees its own groups only" if request.private_cgroup else "mounts: cgroupns=host"
+    private = request.private_cgroup and request.spec.cgroups_path != ""
+    own = request.spec.cgroups_path if private else "/"
+    why = "mounts: the container sees its own groups only" if private else "mounts: cgroupns=host"
     if layout.mode == "v2":
         (unified,) = layout.directories(own)
         yield mounts.MountBind(unified, entry.destination, options, why)

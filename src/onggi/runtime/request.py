@@ -2,7 +2,7 @@
 
 The document is JSON in a memory file, so that its size has no limit; descriptors (the control socket, waiting attach
 streams) travel beside it. `config` is the OCI `config.json`; the rest is what the specification leaves to the caller.
-Callers: `engine/launcher` writes it, `launch` reads it, `plan` reads it. Read next: `plan`.
+Callers: `engine/launcher` writes it, `container` reads it, `plan` reads it. Read next: `plan`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class Link:
     gateways: tuple[str, ...]
     """Of the default routes, one for each family."""
     sysctls: tuple[tuple[str, str], ...]
-    """Paths below /proc/sys, written before the link goes up."""
+    """Kernel parameters, written before the link goes up."""
+    hairpin: bool
+    """The container may reach itself by a published port of the host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,4 +110,5 @@ def _link(link: Mapping[str, Any]) -> Link:
         tuple(link["addresses"]),
         tuple(route["gateway"] for route in link.get("routes", ())),
         tuple(link.get("sysctls", {}).items()),
+        bool(link.get("hairpin")),
     )

@@ -3,7 +3,7 @@
 A step is a small frozen value. `describe()` is the nearest shell command, `why` the field of the specification or the
 security reason it comes from, `apply` does it. Steps decide nothing: the order and the choice are `plan`'s. The files
 `mounts`, `rights` and `surroundings` hold the steps themselves; here is what they share, and `carry_out`, the only
-place that runs them. You come from `plan`; the next door is `launch`.
+place that runs them. You come from `plan`; the next door is `container`.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ class Context:
     layout: Layout
     child: int = 0
     """In the keeper: the init's pid on the host."""
+    network: int = -1
+    """An empty network namespace, made ahead."""
     born_inside: bool = False
     """In the init: it was cloned into the v2 group."""
     root: int = -1

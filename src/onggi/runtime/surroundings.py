@@ -73,7 +73,7 @@ class JoinCgroup:
 
 @dataclass(frozen=True, slots=True)
 class NewNamespaces:
-    """In the keeper: the init is born in namespaces of its own. `launch` carries it out with clone3(2)."""
+    """In the keeper: the init is born in namespaces of its own. `container` carries it out with clone3(2)."""
 
     flags: Clone
     why: str
@@ -129,6 +129,19 @@ class JoinNamespace:
 
 
 @dataclass(frozen=True, slots=True)
+class EnterNetwork:
+    """Enter the empty network namespace that the keeper made while it waited."""
+
+    why: str
+
+    def describe(self) -> str:
+        return "unshare --net"
+
+    def apply(self, context: Context) -> None:
+        process.setns(context.network, Clone.NEWNET)
+
+
+@dataclass(frozen=True, slots=True)
 class MapIds:
     """In the keeper: which ids outside stand for those inside (user_namespaces(7))."""
 
@@ -174,6 +187,7 @@ class MakeVeth:
     bridge: str
     mac: str
     mtu: int
+    hairpin: bool
     why: str
 
     def describe(self) -> str:
@@ -183,11 +197,19 @@ class MakeVeth:
         )
 
     def apply(self, context: Context) -> None:
-        netns = os.open(f"/proc/{context.child}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        # The init may not have entered the namespace made ahead yet, so that one is named by its descriptor.
+        ahead = context.network >= 0
+        netns = os.dup(context.network) if ahead else os.open(f"/proc/{context.child}/ns/net", os.O_RDONLY)
         try:
             with Netlink() as netlink:
                 netlink.veth(
-                    self.host_name, self.name, peer_netns_fd=netns, master=self.bridge, mac=self.mac, mtu=self.mtu
+                    self.host_name,
+                    self.name,
+                    peer_netns_fd=netns,
+                    master=self.bridge,
+                    mac=self.mac,
+                    mtu=self.mtu,
+                    hairpin=self.hairpin,
                 )
         finally:
             os.close(netns)

@@ -11,12 +11,13 @@
       │ ◄─ end of file: execve closed the socket; the container runs
       │ ◄─ {"failed": {…}}: a step, or the execve itself, failed; end of file follows
 
-An end of file without `executing` means that the init was killed on the way. Callers: `launch`, `init`. Read next:
+An end of file without `executing` means that the init was killed on the way. Callers: `container`, `init`. Read next:
 `init`.
 """
 
 from __future__ import annotations
 
+import array
 import json
 import os
 import socket
@@ -36,6 +37,16 @@ def pair() -> tuple[socket.socket, socket.socket]:
 def send(end: socket.socket, message: dict[str, Any]) -> None:
     """One message; BrokenPipeError when the other end is gone."""
     end.send(json.dumps(message).encode(), socket.MSG_NOSIGNAL)
+
+
+def receive(end: socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
+    """One message and the descriptors beside it, close-on-exec. `socket.recv_fds` of Python 3.11 forgets its flags."""
+    numbers = array.array("i")
+    data, beside, _, _ = end.recvmsg(size, socket.CMSG_LEN(most * numbers.itemsize), socket.MSG_CMSG_CLOEXEC)
+    for level, kind, content in beside:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            numbers.frombytes(content[: len(content) - len(content) % numbers.itemsize])
+    return data, numbers.tolist()
 
 
 def wait_go(end: socket.socket, word: str) -> None:
@@ -65,7 +76,10 @@ def wait_outcome(end: socket.socket) -> Outcome:
     """In the keeper: read until the end of file."""
     outcome = Outcome()
     while True:
-        data, descriptors, _, _ = socket.recv_fds(end, _LARGEST, 1)
+        try:
+            data, descriptors = receive(end, _LARGEST, 1)
+        except ConnectionResetError:  # said once when the init ended without reading all; what it wrote comes next
+            continue
         if not data:
             return outcome
         message = json.loads(data)

@@ -64,6 +64,7 @@ Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 StrSlice = Annotated[list[str] | None, msgspec.Meta(extra={"strslice": True})]
 """Docker's list of words: a client may send one string for a list of one."""
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 D = TypeVar("D", bound="Document")
 _SHAPES: dict[type[Any], dict[str, _Field]] = {}
 
@@ -110,8 +111,22 @@ class _Field:
 
 
 def encode(value: Any) -> bytes:
-    """JSON as the API sends it, without the final newline."""
-    return msgspec.json.encode(to_wire(value))
+    """JSON as the API sends it, without the final newline; bytes that are no UTF-8 (a path, a command) are replaced."""
+    plain = to_wire(value)
+    try:
+        return msgspec.json.encode(plain)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_printable(plain))
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_printable(name): _printable(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    return value
 
 
 def to_wire(value: Any) -> Any:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 from onggi.cli import listing, output
 from onggi.cli.client import with_query
+from onggi.cli.document import dumps
 from onggi.cli.failure import CommandFailed
 from onggi.cli.flags import Command, Flag
 
@@ -68,7 +68,7 @@ def filters(words: list[str]) -> str:
         if not equals:
             raise CommandFailed(f"read --filter `{word}`: no `=`", hint="such as --filter status=exited", status=125)
         found.setdefault(name.strip().lower(), []).append(value.strip())
-    return json.dumps(found) if found else ""
+    return dumps(found) if found else ""
 
 
 def _row(container: dict[str, Any], *, whole: bool) -> dict[str, Any]:

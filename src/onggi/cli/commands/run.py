@@ -41,6 +41,8 @@ COMMAND = Command(
     interspersed=False,
     epilog="IMAGE `hello` is made on the spot; `host` is this machine's own files below a throw-away layer.",
 )
+_SHOWN = ("hello", "hello:latest")
+"""The images that are run to see what a container is."""
 
 
 def run(engine: Engine, parsed: Parsed) -> int:
@@ -52,22 +54,34 @@ def run(engine: Engine, parsed: Parsed) -> int:
         from onggi.cli import glass
 
         return glass.show_plan(engine, config)
+    shows = parsed["explain"] or (parsed.arguments[0] in _SHOWN and not parsed["detach"])
+    removes_here = shows and parsed["rm"] and not parsed["detach"]
+    if removes_here:
+        config["HostConfig"]["AutoRemove"] = False  # what is gone cannot be shown: removed below instead
     identifier = create(engine, parsed, config)
     if parsed["detach"]:
         start(engine, identifier)
         print(identifier)
         status = 0
     else:
-        status = _foreground(engine, parsed, identifier)
-    if parsed["explain"]:
-        from onggi.cli import glass
-
-        glass.show_explain(engine, identifier)
-    elif parsed.arguments[0] == "hello" and not parsed["detach"] and status == 0:
-        from onggi.cli import glass
-
-        glass.show_isolation(engine, identifier)
+        condition = "removed" if parsed["rm"] and not removes_here else "next-exit"
+        status = _foreground(engine, parsed, identifier, condition)
+    if shows:
+        _show(engine, parsed, identifier, removes=removes_here)
     return status
+
+
+def _show(engine: Engine, parsed: Parsed, identifier: str, *, removes: bool) -> None:
+    from onggi.cli import glass
+
+    try:
+        if parsed["explain"]:
+            glass.show_explain(engine, identifier)
+        else:
+            glass.show_isolation(engine, identifier)
+    finally:
+        if removes:
+            _forget(engine, identifier)
 
 
 def create(engine: Engine, parsed: Parsed, config: dict[str, Any]) -> str:
@@ -99,7 +113,7 @@ def _image_hint(image: str) -> str:
     )
 
 
-def _foreground(engine: Engine, parsed: Parsed, identifier: str) -> int:
+def _foreground(engine: Engine, parsed: Parsed, identifier: str, condition: str) -> int:
     query = {
         "stream": True,
         "stdin": parsed["interactive"],
@@ -108,7 +122,6 @@ def _foreground(engine: Engine, parsed: Parsed, identifier: str) -> int:
         "detachKeys": parsed["detach-keys"],
     }
     attached, _ = engine.stream("POST", with_query(f"/containers/{identifier}/attach", query), upgrade=True)
-    condition = "removed" if parsed["rm"] else "next-exit"
     waiting = engine.stream("POST", with_query(f"/containers/{identifier}/wait", {"condition": condition}))
     session = foreground.Session(engine, identifier, attached, tty=parsed["tty"], stdin=parsed["interactive"])
     try:
@@ -126,7 +139,7 @@ def _foreground(engine: Engine, parsed: Parsed, identifier: str) -> int:
 
 
 def _forget(engine: Engine, identifier: str) -> None:
-    """After a failed start with --rm: the engine may have removed it already, and its own error is the one to show."""
+    """Remove it, if it is still there; after a failed start the error of the start is the one to show."""
     try:
         engine.call("DELETE", with_query(f"/containers/{identifier}", {"force": True, "v": True}))
     except EngineSaidNo as refused:

@@ -202,6 +202,8 @@ class Layout:
             except KernelError as error:
                 if error.errno != errno.ENOENT:  # a kernel before 5.14 has no such file
                     raise
+        if not tree.pids(main):
+            return None  # who is not there cannot fork: the usual end of a container, whose first process has died
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
             frozen = self._try_freeze(path)

@@ -1,0 +1,193 @@
+"""The start of one container: from a request to a running process.
+
+`start` builds the plan, carries out the keeper's part, clones the init and leads it through the rest. Callers: `keeper`
+and `main` (`onggi-oci`), each a process with one thread. You come from there; the next doors are `sync` and `init`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from onggi.errors import OnggiError, StartFailed
+from onggi.kernel import process
+from onggi.kernel.cgroup.layout import Layout
+from onggi.kernel.flags import Clone
+from onggi.runtime import init, sync
+from onggi.runtime.plan import Plan, build
+from onggi.runtime.request import Request, from_json
+from onggi.runtime.steps import Context, carry_out, failed
+from onggi.trace import Event, Trace
+
+
+def read_request(memory: int) -> Request:
+    """The request in a memory file."""
+    size = os.fstat(memory).st_size
+    return from_json(json.loads(os.pread(memory, size, 0)))
+
+
+@dataclass(slots=True)
+class Started:
+    """A container that runs: its pid on the host, the pidfd (owned), the terminal's master or -1 (owned), the trace."""
+
+    pid: int
+    pidfd: int
+    console: int
+    plan: Plan
+    times: list[int]
+    """Begin and length of each of the init's steps but the last, in the plan's order."""
+    namespaces: dict[str, int]
+    warnings: list[str]
+    at: int
+    """Nanoseconds since 1970."""
+
+    def rows(self, keepers: Trace) -> list[list[Any]]:
+        """The whole trace: the keeper's own events, and the init's, each with the plan's reason."""
+        why = {step.describe(): step.why for _, step in self.plan.in_order()}
+        steps = (*self.plan.inside, *self.plan.after)
+        pairs = zip(steps, self.times[::2], self.times[1::2], strict=False)
+        done = [*init.rows(keepers.events), *(["init", s.describe(), began, lasted, ""] for s, began, lasted in pairs)]
+        return [[*row, why.get(row[1], "")] for row in done]
+
+
+def make_network_ahead() -> int:
+    """A descriptor of a new, empty network namespace; -1 where there cannot be one. We stay in our own."""
+    home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        process.unshare(Clone.NEWNET)
+        made = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        process.setns(home, Clone.NEWNET)
+    except OSError:  # a limit of namespaces, or no right to them: the container's own start will say which
+        return -1
+    finally:
+        os.close(home)
+    return made
+
+
+def start(
+    request: Request, layout: Layout, stdio: tuple[int, int, int] | None, trace: Trace, network_ahead: int = -1
+) -> Started:
+    """Carry out the plan up to the container's first instruction; on failure nothing is left and it says why.
+
+    `network_ahead` is a namespace from `make_network_ahead`, borrowed, or -1.
+    """
+    plan = build(request, layout, network_ahead=network_ahead >= 0)
+    context = Context(trace, "keeper", layout)
+    if not plan.clone.flags & Clone.NEWNET:
+        context.network = network_ahead
+    with ExitStack() as undo:
+        undo.callback(_remove_cgroup, layout, request.spec.cgroups_path)
+        carry_out(plan.before, context)
+        ours, theirs = sync.pair()
+        undo.callback(ours.close)
+        born_inside, pid, pidfd = _clone(plan, request, layout, trace)
+        if pid == 0:
+            ours.close()
+            context.born_inside = born_inside
+            context.keeper = theirs
+            init.run(plan, request, context, stdio)
+        undo.callback(_end, pid, pidfd)
+        theirs.close()
+        context.child = pid
+        outcome = _lead(plan, context, ours)
+        if outcome.failure or not outcome.executing:
+            _write_failed_trace(trace, outcome)
+        sync.raise_failure(outcome)
+        ours.close()
+        undo.pop_all()
+    warnings = [*plan.warnings, *context.warnings, *outcome.warnings]
+    return Started(pid, pidfd, outcome.console, plan, outcome.times, outcome.namespaces, warnings, time.time_ns())
+
+
+def _clone(plan: Plan, request: Request, layout: Layout, trace: Trace) -> tuple[bool, int, int]:
+    """clone3(2) with the plan's flags, into the v2 group where there is one: was it, the pid (0 in the child), the pidfd."""
+    started = time.monotonic_ns()
+    group = layout.clone_target(request.spec.cgroups_path) if request.spec.cgroups_path else None
+    try:
+        pid, pidfd = process.clone(plan.clone.flags, group.fileno() if group else -1)
+    except OSError as error:
+        raise failed(plan.clone, error) from error
+    if pid:
+        trace.saw(Event("keeper", plan.clone, started, time.monotonic_ns() - started))
+    if group:
+        group.close()
+    return group is not None, pid, pidfd
+
+
+def _lead(plan: Plan, context: Context, ours: socket.socket) -> sync.Outcome:
+    """The keeper's side of the protocol. When the init is gone early, its own failure is the one that counts."""
+    failure: StartFailed | None = None
+    try:
+        if plan.mapping:
+            carry_out(plan.mapping, context)
+            sync.send(ours, {"go": "mapped"})
+        carry_out(plan.beside, context)
+        sync.send(ours, {"go": "ready"})
+    except StartFailed as error:
+        failure = error
+        ours.shutdown(socket.SHUT_WR)
+    except (BrokenPipeError, ConnectionResetError):  # the init is gone, and what it said is still to be read
+        failure = None
+    outcome = sync.wait_outcome(ours)
+    if failure and not outcome.failure:
+        raise failure
+    return outcome
+
+
+def _write_failed_trace(trace: Trace, outcome: sync.Outcome) -> None:
+    for who, step, started, lasted, error in outcome.trace:
+        trace.saw(Event(who, step, started, lasted, error))
+
+
+def _end(pid: int, pidfd: int) -> None:
+    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    os.close(pidfd)
+
+
+def _remove_cgroup(layout: Layout, path: str) -> None:
+    if path:
+        try:
+            layout.kill(path)
+            layout.remove(path)
+        except OnggiError as error:
+            sys.stderr.write(f"{error}\n")
+
+
+def warm_up(layout: Layout) -> None:
+    """Go through what a start goes through, short of acting: a forked process pays for each page that it first writes."""
+    request = from_json(_SAMPLE)
+    for _, step in build(request, layout).in_order():
+        step.describe()
+    json.dumps(json.loads(json.dumps(_SAMPLE)))
+
+
+_SAMPLE: dict[str, Any] = {
+    "id": "0" * 64,
+    "config": {
+        "process": {"args": ["true"], "env": ["PATH=/bin"], "capabilities": {"bounding": ["CAP_CHOWN"]}},
+        "hostname": "sample",
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "options": ["nosuid", "noexec", "nodev"]},
+            {"destination": "/sys/fs/cgroup", "type": "cgroup", "options": ["ro", "nosuid"]},
+            {"destination": "/etc/hosts", "type": "bind", "source": "/etc/hosts", "options": ["rbind", "rprivate"]},
+        ],
+        "linux": {
+            "namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "network"}],
+            "cgroupsPath": "/sample",
+            "resources": {"devices": [{"allow": False, "access": "rwm"}]},
+            "maskedPaths": ["/proc/kcore"],
+            "readonlyPaths": ["/proc/sys"],
+        },
+    },
+    "run_dir": "/nonexistent",
+    "rootfs": "/nonexistent",
+    "overlay": {"lowers": ["/nonexistent"], "upper": "/nonexistent", "work": "/nonexistent"},
+}
