@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -128,13 +129,14 @@ def test_a_kill_at_any_moment_leaves_the_old_state_or_the_new(tmp_path: Path) ->
                 for _ in range(chance.randrange(3)):
                     worker.stdout.readline()
             worker.kill()
-            worker.wait()
         check(root)
     assert Store(root).images.resolve("old:1")
 
 
 def check(root: Path) -> None:
     """Whatever the index names is whole; after a start nothing else is there."""
+    with open(root / "writers.lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until the last process of a killed worker is gone
     store = Store(root)
     assert store.start().done
     assert list(root.glob("**/.aside-*")) == []
