@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -79,6 +80,15 @@ def test_stdin_is_carried_to_its_end(onggi: Onggi) -> None:
 def test_without_interactive_stdin_is_empty(onggi: Onggi) -> None:
     """What is piped in without -i does not reach the container."""
     assert onggi("run", "--rm", IMAGE, "cat", input="secret").stdout == ""
+
+
+def test_closed_descriptors_are_no_connections(onggi: Onggi) -> None:
+    """With stdin or stdout closed, the engine's connection does not take their numbers."""
+    command = onggi.words("run", "--rm", "-i", IMAGE, "sh", "-c", "cat; echo end")
+    for redirection, expected in (("<&-", "end\n"), (">&-", "")):
+        words = ["sh", "-c", f'exec "$@" {redirection}', "sh", *command]
+        done = subprocess.run(words, input="", capture_output=True, text=True, timeout=60, check=False)
+        assert (done.stdout, done.stderr, done.returncode) == (expected, "", 0)
 
 
 def test_a_closed_stdout_ends_us(onggi: Onggi) -> None:
