@@ -75,3 +75,14 @@ def test_of_process_reads_what_current_reads() -> None:
     """Both readers agree about ourselves."""
     ours, shown = capability.current(), capability.of_process(os.getpid())
     assert (ours.bounding, ours.effective, ours.permitted) == (shown.bounding, shown.effective, shown.permitted)
+
+
+def test_nothing_left_to_drop_needs_no_right() -> None:
+    """Who has lost CAP_SETPCAP can still be given the sets that it has, and cannot be made to drop more."""
+
+    def act() -> list[object]:
+        capability.apply(KEPT, KEPT, KEPT, [], [])
+        again = list(capability.apply(KEPT, KEPT, KEPT, [], []))
+        return [again, errno_of(lambda: capability.apply(KEPT[:1], KEPT[:1], KEPT[:1], [], []))]
+
+    assert in_child(act) == [[], errno.EPERM]

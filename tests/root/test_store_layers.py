@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import stat
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from backports import zstd
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from forked import in_child
 from harness.imagetar import directory, hard, link, member, packed
 from onggi.errors import Corrupt, LimitExceeded, OnggiError
+from onggi.kernel import mount, process
+from onggi.kernel.flags import Clone, Ms
 from onggi.oci.digest import Digest
 from onggi.store.layers import Layers
 from onggi.store.limits import Limits
@@ -229,10 +236,103 @@ def test_a_layer_that_leaves_its_root_is_corrupt(apply: Apply, tmp_path: Path, a
     assert not Path("/tmp/evil").exists()
 
 
+def test_a_directory_that_became_something_else_has_no_time_to_set(apply: Apply) -> None:
+    """Nor has what lay in it; the layer is unpacked all the same."""
+    tree = apply(directory("d"), directory("d/x"), member("d", b"file"), directory("e/x"), member("e", b"file"))
+    assert (tree / "d").read_bytes() == (tree / "e").read_bytes() == b"file"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        member("x", uid=2**40),
+        member("x", gid=2**33),
+        link("x", ""),
+        member("x", type=b"3", devmajor=2**20, devminor=2**20),
+    ],
+)
+def test_what_no_call_can_say_is_corrupt(apply: Apply, odd: tuple[tarfile.TarInfo, bytes]) -> None:
+    """An owner, a device or a target beyond what the kernel knows."""
+    with pytest.raises(Corrupt):
+        apply(odd)
+
+
+@pytest.mark.parametrize("seconds", [10**17, -(10**17), 10**12])
+def test_times_beyond_all_clocks_are_harmless(apply: Apply, seconds: int) -> None:
+    """They are somewhere; the file is there."""
+    assert (apply(member("x", b"1", mtime=seconds)) / "x").read_bytes() == b"1"
+
+
 def test_a_replaced_directory_is_not_remembered(apply: Apply) -> None:
     """A directory that was used, then replaced by a link, is resolved again."""
     with pytest.raises(Corrupt):
         apply(member("d/a"), link("d", "../../../.."), member("d/b"))
+
+
+steps = st.lists(st.sampled_from([b"a", b"b", b"..", b".", b"", b".wh.a", b".wh..wh..opq"]), min_size=1, max_size=5)
+names = st.builds(lambda parts, top: top + b"/".join(parts), steps, st.sampled_from([b"", b"/", b"./", b"../../"]))
+kinds = st.sampled_from([tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+hostile = st.lists(st.tuples(names, kinds, names), min_size=1, max_size=8)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(entries=hostile)
+def test_no_order_of_links_and_dots_leads_out(tmp_path: Path, entries: list[tuple[bytes, bytes, bytes]]) -> None:
+    """Entries, links and whiteouts of a few names in any order: the layer is there or an error of ours, all else as before."""
+    outside = tmp_path / "outside"
+    outside.mkdir(exist_ok=True)
+    (outside / "a").write_text("host")
+    layers = Layers(outside / "data")
+    layers.prepare()
+    data = packed(
+        member(name.decode(), b"evil" if kind == tarfile.REGTYPE else b"", type=kind, linkname=target.decode())
+        for name, kind, target in entries
+    )
+    digest = Digest.of(data)
+    (tmp_path / "blob").write_bytes(data)
+    with contextlib.suppress(Corrupt):
+        layers.apply(digest, digest, tmp_path / "blob", verified=True, progress=lambda count: None)
+    layers.remove(digest)
+    assert os.listdir(layers.directory) == []
+    assert sorted(os.listdir(outside)) == ["a", "data"]
+    assert (outside / "a").read_text() == "host"
+    assert sorted(os.listdir(tmp_path)) == ["blob", "outside"]
+
+
+def test_overlayfs_shows_what_the_layers_mean(tmp_path: Path) -> None:
+    """Two layers, mounted: removed, replaced, hidden and merged as the OCI says."""
+    layers = Layers(tmp_path)
+    layers.prepare()
+    base = [
+        *(member(name, b"base") for name in ("gone", "kept", "changed", "merged/old", "opaque/old", "again/old")),
+        directory("dir"), member("dir/x"), link("link", "kept"),
+    ]  # fmt: skip
+    top = [
+        member(".wh.gone"), member("changed", b"top"), member("merged/new"), member("opaque/new"),
+        member("opaque/.wh..wh..opq"), member("again/new"), member(".wh.again"), member("dir", b"now a file"),
+        directory("link"), member("link/y"),
+    ]  # fmt: skip
+    lowers: list[str] = []
+    for number, members in enumerate((base, top)):
+        data = packed(members)
+        digest = Digest.of(data)
+        (tmp_path / f"blob{number}").write_bytes(data)
+        layers.apply(digest, digest, tmp_path / f"blob{number}", verified=True, progress=lambda count: None)
+        lowers.insert(0, str(layers.diff(digest)))
+    (tmp_path / "merged").mkdir()
+
+    def mounted() -> dict[str, str | list[str]]:
+        process.unshare(Clone.NEWNS)
+        mount.set_propagation("/", Ms.PRIVATE | Ms.REC)
+        command = ["mount", "-t", "overlay", "-o", f"lowerdir={':'.join(lowers)}", "overlay", str(tmp_path / "merged")]
+        subprocess.run(command, check=True)
+        seen = sorted((tmp_path / "merged").iterdir())
+        return {one.name: sorted(os.listdir(one)) if one.is_dir() else one.read_text() for one in seen}
+
+    assert in_child(mounted) == {
+        "again": ["new"], "changed": "top", "dir": "now a file", "kept": "base", "link": ["y"],
+        "merged": ["new", "old"], "opaque": ["new"],
+    }  # fmt: skip
 
 
 def test_a_wrong_diff_id_is_corrupt(tmp_path: Path) -> None:

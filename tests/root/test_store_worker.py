@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -95,6 +96,19 @@ def test_the_hosts_mark_cannot_be_copied(tmp_path: Path) -> None:
     assert Store(tmp_path / "two").images.resolve("evil:1").layers == ()
 
 
+def test_loads_of_the_same_image_at_once(tmp_path: Path) -> None:
+    """Each unpacks aside; whoever comes second finds it done. All of them succeed."""
+    data = docker_archive(([LAYER], ["a:1"]))
+    workers = [start(tmp_path / "data", "load") for _ in range(4)]
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write(data)
+    for worker in workers:
+        worker.communicate()
+    assert [worker.returncode for worker in workers] == [0] * 4
+    check(tmp_path / "data")
+
+
 def test_a_kill_at_any_moment_leaves_the_old_state_or_the_new(tmp_path: Path) -> None:
     """Twenty loads killed at random moments: each image is whole or not there, and a start sweeps the rest."""
     root = tmp_path / "data"
@@ -115,13 +129,14 @@ def test_a_kill_at_any_moment_leaves_the_old_state_or_the_new(tmp_path: Path) ->
                 for _ in range(chance.randrange(3)):
                     worker.stdout.readline()
             worker.kill()
-            worker.wait()
         check(root)
     assert Store(root).images.resolve("old:1")
 
 
 def check(root: Path) -> None:
     """Whatever the index names is whole; after a start nothing else is there."""
+    with open(root / "writers.lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until the last process of a killed worker is gone
     store = Store(root)
     assert store.start().done
     assert list(root.glob("**/.aside-*")) == []

@@ -54,5 +54,7 @@ def test_sentences() -> None:
 def test_a_trace_alone_and_as_mappings() -> None:
     """Without a plan the trace stands alone; mappings are taken as well as lists."""
     row = {"who": "init", "describe": "x", "started": 5, "lasted": 6, "error": ""}
+    (with_reason,) = plan_view.rows([], [["init", "x", 5, 6, "", "limits"]])
+    assert with_reason["why"] == "limits"
     (got,) = plan_view.rows([], [row])
     assert (got["where"], got["started"], got["lasted"]) == ("init", 5, 6)

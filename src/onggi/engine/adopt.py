@@ -105,6 +105,13 @@ def clean_cgroup(layout: Layout, path: str) -> None:
         layout.remove(path)
 
 
+def remove_group(instance: Instance, layout: Layout) -> None:
+    """Remove the engine's own group above its containers', unless one of them is still in it."""
+    for directory in layout.directories(f"/{instance.name}"):
+        with contextlib.suppress(OSError):  # a container's group is below it, or it was never made
+            os.rmdir(directory)
+
+
 def sweep(instance: Instance, layout: Layout, known: set[str]) -> None:
     """Remove run directories, data directories and groups of containers that no record knows."""
     for parent in (instance.exec_root / "containers", instance.data_root / "containers"):

@@ -21,8 +21,8 @@ def chosen(
     """The canonical names, by Docker's rules: `ALL` in one list makes the other list the exceptions.
 
     `held` are those that this host can give (`capability.names(capability.bounded())`): `ALL` and `privileged` mean all
-    of them, and asking for another by name is an error. `Invalid` has Docker's sentence as its cause, the code
-    `capability.unknown` or `capability.unavailable`, and the facts `field` (`CapAdd` or `CapDrop`) and `name`.
+    of them, and asking for another by name is an error. `Invalid` has Docker's sentence as its cause, to be said
+    as it is (code `text`), and the facts `field` (`CapAdd` or `CapDrop`) and `name`.
     """
     added, dropped = _parsed("CapAdd", add, held), _parsed("CapDrop", drop, held)
     if privileged:
@@ -41,14 +41,14 @@ def _parsed(field: str, given: Sequence[str] | None, held: Collection[str]) -> t
         try:
             name = capability.parse(text)
         except Invalid as error:
-            raise _refused(field, error.facts["name"], "unknown capability", error.code) from error
+            raise _refused(field, error.facts["name"], "unknown capability") from error
         if name != capability.ALL and name not in held:
             cause = "capability not supported by your kernel or not available in the current environment"
-            raise _refused(field, name, cause, "capability.unavailable")
+            raise _refused(field, name, cause)
         found.append(name)
     return tuple(dict.fromkeys(found))
 
 
-def _refused(field: str, name: str, cause: str, code: str) -> Invalid:
+def _refused(field: str, name: str, cause: str) -> Invalid:
     facts = {"field": field, "name": name}
-    return Invalid("read", field, f'invalid {field}: {cause}: "{name}"', code=code, facts=facts)
+    return Invalid("read", field, f'invalid {field}: {cause}: "{name}"', code="text", facts=facts)

@@ -2,7 +2,8 @@
 
 A plan row is `{"where", "describe", "why"}`: the process that does it (keeper, init), the nearest shell command, the
 reason. A trace row is a mapping with the same keys and `started`, `lasted` (nanoseconds) and `error`, or the list
-`[who, step, started, lasted, error]` that keepers write. Every row that comes out has all of
+`[who, step, started, lasted, error, why]` that keepers write, the last of which may be missing. Every row that comes
+out has all of
 
     where, describe, why, started, lasted, error      as they came, empty or 0 where they did not
     title                                             the process, as a heading
@@ -48,8 +49,9 @@ def _placed(joined: list[Row], unplanned: list[Row]) -> list[Row]:
 def _traced(row: Traced) -> Row:
     if isinstance(row, Mapping):
         return {"where": row.get("where") or row.get("who") or "", **row}
-    who, step, started, lasted, error = row
-    return {"where": who, "describe": step, "started": started, "lasted": lasted, "error": error}
+    who, step, started, lasted, error, *rest = row
+    why = rest[0] if rest else ""
+    return {"where": who, "describe": step, "started": started, "lasted": lasted, "error": error, "why": why}
 
 
 def _row(planned: Mapping[str, Any], traced: Mapping[str, Any]) -> Row:

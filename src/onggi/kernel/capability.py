@@ -80,6 +80,8 @@ DEFAULT: tuple[str, ...] = (
 
 ALL = "ALL"
 
+_NUMBERS = {name: number for number, name in enumerate(NAMES)}
+
 _PR_SET_KEEPCAPS = 8
 _PR_CAPBSET_READ = 23
 _PR_CAPBSET_DROP = 24
@@ -125,8 +127,8 @@ def mask(wanted: Iterable[str]) -> int:
     """The mask of names (each as `parse` takes it); `Invalid` names the first that nobody knows."""
     bits = 0
     for name in wanted:
-        canonical = parse(name)
-        bits |= (1 << len(NAMES)) - 1 if canonical == ALL else 1 << NAMES.index(canonical)
+        canonical = name if name in _NUMBERS else parse(name)
+        bits |= (1 << len(NAMES)) - 1 if canonical == ALL else 1 << _NUMBERS[canonical]
     return bits
 
 
@@ -140,7 +142,7 @@ def parse(text: str) -> str:
     if upper == ALL:
         return ALL
     name = upper if upper.startswith("CAP_") else "CAP_" + upper
-    if name not in NAMES:
+    if name not in _NUMBERS:
         raise Invalid(
             "parse capability",
             text,
@@ -172,15 +174,19 @@ def bounded() -> int:
 
 
 def current() -> CapabilitySets:
-    """capget(2): the calling thread's bounding, effective, permitted and inheritable sets (ambient is left 0)."""
+    """The calling thread's bounding, effective, permitted and inheritable sets (ambient is left 0)."""
+    return CapabilitySets(bounded(), *_held())
+
+
+def _held() -> tuple[int, int, int]:
+    """capget(2): effective, permitted, inheritable."""
     data = _TwoData()
     _capget(ctypes.byref(_Header(_VERSION_3, 0)), ctypes.byref(data))
     low, high = data
-    return CapabilitySets(
-        bounding=bounded(),
-        effective=low.effective | high.effective << 32,
-        permitted=low.permitted | high.permitted << 32,
-        inheritable=low.inheritable | high.inheritable << 32,
+    return (
+        low.effective | high.effective << 32,
+        low.permitted | high.permitted << 32,
+        low.inheritable | high.inheritable << 32,
     )
 
 
@@ -206,12 +212,20 @@ def keep_over_setuid(*, keep: bool = True) -> None:
 def drop_bounding(keep: int) -> None:
     """PR_CAPBSET_DROP of prctl(2) for everything that is not in `keep`.
 
-    Needs CAP_SETPCAP in effect, so it comes before a setuid away from 0 or goes through `apply`.
+    Needs CAP_SETPCAP in effect, unless nothing is left to drop; so it comes before a setuid away from 0, or goes through
+    `apply`.
     """
-    surplus = bounded() & ~keep
-    for n in range(surplus.bit_length()):
-        if surplus >> n & 1:
+    for n in range(64):
+        if keep >> n & 1:
+            continue
+        try:
             _prctl(_PR_CAPBSET_DROP, n, 0, 0, 0)
+        except KernelError as error:
+            if error.errno == _EINVAL:
+                return  # n is one more than the kernel's last capability
+            if not bounded() & ~keep:
+                return
+            raise
 
 
 def apply(
@@ -250,21 +264,31 @@ def apply_sets(sets: CapabilitySets) -> int:
     The order is the kernel's: the bounding set first, while CAP_SETPCAP is still ours; then capset(2), since an ambient
     capability must be permitted and inheritable already; the ambient set last.
     """
-    ours = current()
-    surplus = ours.bounding & ~sets.bounding
-    if surplus:
-        if not ours.effective & _SETPCAP and ours.permitted & _SETPCAP:
-            _set(ours.permitted, ours.permitted, ours.inheritable)  # a setuid with KEEPCAPS emptied the effective set
-        drop_bounding(sets.bounding)
-    permitted = sets.permitted & ours.permitted
-    inheritable = sets.inheritable & (ours.inheritable | ours.permitted) & (ours.bounding & sets.bounding)
+    effective, ours, inherited = _held()
+    reachable = sum(1 << n for n in _bits(sets.bounding) if _in_bounding(n))  # only what is wanted: each costs a call
+    if not effective & _SETPCAP and ours & _SETPCAP:
+        _set(ours, ours, inherited)  # a setuid with KEEPCAPS emptied the effective set
+    drop_bounding(sets.bounding)
+    permitted = sets.permitted & ours
+    inheritable = sets.inheritable & (inherited | ours) & reachable
     _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     _set(sets.effective & permitted, permitted, inheritable)
-    ambient = sets.ambient & permitted & inheritable
-    for n in range(ambient.bit_length()):
-        if ambient >> n & 1:
-            _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, n, 0, 0)
-    return sets.permitted & ~permitted | sets.bounding & ~ours.bounding
+    for n in _bits(sets.ambient & permitted & inheritable):
+        _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, n, 0, 0)
+    return sets.permitted & ~permitted | sets.bounding & ~reachable
+
+
+def _bits(given: int) -> tuple[int, ...]:
+    return tuple(n for n in range(given.bit_length()) if given >> n & 1)
+
+
+def _in_bounding(number: int) -> bool:
+    try:
+        return bool(_prctl(_PR_CAPBSET_READ, number, 0, 0, 0))
+    except KernelError as error:
+        if error.errno != _EINVAL:
+            raise
+        return False  # this kernel does not know it yet
 
 
 def _set(effective: int, permitted: int, inheritable: int) -> None:

@@ -49,10 +49,12 @@ class Started:
     """Nanoseconds since 1970."""
 
     def rows(self, keepers: Trace) -> list[list[Any]]:
-        """The whole trace: the keeper's own events, and the init's."""
+        """The whole trace: the keeper's own events, and the init's, each with the plan's reason."""
+        why = {step.describe(): step.why for _, step in self.plan.in_order()}
         steps = (*self.plan.inside, *self.plan.after)
         pairs = zip(steps, self.times[::2], self.times[1::2], strict=False)
-        return [*init.rows(keepers.events), *(["init", s.describe(), began, lasted, ""] for s, began, lasted in pairs)]
+        done = [*init.rows(keepers.events), *(["init", s.describe(), began, lasted, ""] for s, began, lasted in pairs)]
+        return [[*row, why.get(row[1], "")] for row in done]
 
 
 def make_network_ahead() -> int:
@@ -85,7 +87,7 @@ def start(
         carry_out(plan.before, context)
         ours, theirs = sync.pair()
         undo.callback(ours.close)
-        born_inside, pid, pidfd = _clone(plan, request, layout, trace)
+        born_inside, pid, pidfd = _clone(plan, request, context)
         if pid == 0:
             ours.close()
             context.born_inside = born_inside
@@ -104,16 +106,18 @@ def start(
     return Started(pid, pidfd, outcome.console, plan, outcome.times, outcome.namespaces, warnings, time.time_ns())
 
 
-def _clone(plan: Plan, request: Request, layout: Layout, trace: Trace) -> tuple[bool, int, int]:
+def _clone(plan: Plan, request: Request, context: Context) -> tuple[bool, int, int]:
     """clone3(2) with the plan's flags, into the v2 group where there is one: was it, the pid (0 in the child), the pidfd."""
     started = time.monotonic_ns()
-    group = layout.clone_target(request.spec.cgroups_path) if request.spec.cgroups_path else None
+    group = context.layout.clone_target(request.spec.cgroups_path) if request.spec.cgroups_path else None
     try:
         pid, pidfd = process.clone(plan.clone.flags, group.fileno() if group else -1)
+        if pid and context.own_pid_namespace >= 0:
+            process.setns(context.own_pid_namespace, Clone.NEWPID)
     except OSError as error:
         raise failed(plan.clone, error) from error
     if pid:
-        trace.saw(Event("keeper", plan.clone, started, time.monotonic_ns() - started))
+        context.observer.saw(Event("keeper", plan.clone, started, time.monotonic_ns() - started))
     if group:
         group.close()
     return group is not None, pid, pidfd
@@ -131,7 +135,7 @@ def _lead(plan: Plan, context: Context, ours: socket.socket) -> sync.Outcome:
     except StartFailed as error:
         failure = error
         ours.shutdown(socket.SHUT_WR)
-    except BrokenPipeError:
+    except (BrokenPipeError, ConnectionResetError):  # the init is gone, and what it said is still to be read
         failure = None
     outcome = sync.wait_outcome(ours)
     if failure and not outcome.failure:

@@ -76,7 +76,10 @@ def wait_outcome(end: socket.socket) -> Outcome:
     """In the keeper: read until the end of file."""
     outcome = Outcome()
     while True:
-        data, descriptors = receive(end, _LARGEST, 1)
+        try:
+            data, descriptors = receive(end, _LARGEST, 1)
+        except ConnectionResetError:  # it went without having read our last word: told once, before what it said itself
+            continue
         if not data:
             return outcome
         message = json.loads(data)

@@ -35,9 +35,10 @@ class Confined:
     def __init__(self, tree: int, work: Work, keep: Iterable[int] = ()) -> None:
         answer, write_end = os.pipe2(os.O_CLOEXEC)
         self._answer = Fd(answer)
+        parent = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
-            _child(tree, work, write_end, keep)
+            _child(tree, work, write_end, keep, parent)
         os.close(write_end)
 
     def wait(self, seconds: float) -> bool:
@@ -50,8 +51,9 @@ class Confined:
             answer = pipe.read()
         pid, self._pid = self._pid, 0
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if status < 0:
-            raise Unavailable("unpack", "", f"the process that did it was killed by {signal.Signals(-status).name}")
+        if status or not answer:
+            how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+            raise Unavailable("unpack", "", f"the process that did it {how}")
         fields: dict[str, Any] = json.loads(answer)
         if "error" in fields:
             raise from_fields(fields["error"])
@@ -67,27 +69,35 @@ class Confined:
             os.waitpid(self._pid, 0)
 
 
-def _child(tree: int, work: Work, answer: int, keep: Iterable[int]) -> None:
-    """The forked child; does not return."""
+def _child(tree: int, work: Work, answer: int, keep: Iterable[int], parent: int) -> None:
+    """The forked child; does not return, whatever happens: above it are frames that are the parent's."""
     try:
-        _enter(tree, {answer, *keep})
-        root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        fields = work(root)
+        data = json.dumps(_answer(tree, work, {answer, *keep}, parent)).encode()
+        while data:
+            data = data[os.write(answer, data) :]
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def _answer(tree: int, work: Work, keep: set[int], parent: int) -> dict[str, Any]:
+    try:
+        _enter(tree, keep, parent)
+        return work(os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
     except OnggiError as error:
-        fields = {"error": error.to_fields()}
+        return {"error": error.to_fields()}
     except OSError as error:
-        fields = {"error": KernelError("unpack", str(error.filename or ""), error.errno or 0).to_fields()}
+        return {"error": KernelError("unpack", str(error.filename or ""), error.errno or 0).to_fields()}
     except MemoryError:
-        fields = {"error": Unavailable("unpack", "", "out of memory").to_fields()}
-    except BaseException as error:  # noqa: BLE001 - a forked child must not unwind into its parent's frames
-        fields = {"error": OnggiError("unpack", "", f"{type(error).__name__}: {error}").to_fields()}
-    data = json.dumps(fields).encode()
-    while data:
-        data = data[os.write(answer, data) :]
-    os._exit(0)
+        return {"error": Unavailable("unpack", "", "out of memory").to_fields()}
+    except Exception as error:  # noqa: BLE001 - a fault of ours must still be told to the parent
+        return {"error": OnggiError("unpack", "", f"{type(error).__name__}: {error}").to_fields()}
 
 
-def _enter(tree: int, keep: set[int]) -> None:
+def _enter(tree: int, keep: set[int], parent: int) -> None:
+    process.set_death_signal(signal.SIGKILL)
+    if os.getppid() != parent:  # it died before that, so no signal will come
+        os._exit(1)
     os.umask(0)
     here = mount.clone_tree("", fd=tree, recursive=False)  # while the tree's mount is still of our namespace
     process.unshare(Clone.NEWNS)
@@ -97,7 +107,6 @@ def _enter(tree: int, keep: set[int]) -> None:
     mount.pivot_to_here()
     _close_all_but(keep)
     capability.apply_sets(capability.CapabilitySets(_KEPT, _KEPT, _KEPT, 0, 0))
-    process.set_death_signal(signal.SIGKILL)
 
 
 def _close_all_but(keep: set[int]) -> None:

@@ -95,7 +95,7 @@ class Content:
         """Every blob that is here."""
         found = []
         for directory in self.blobs.iterdir():
-            if directory.name in LENGTHS:
+            if directory.name in LENGTHS and directory.is_dir():
                 found += [Digest(directory.name, file.name) for file in directory.iterdir() if file.name[0] != "."]
         return found
 

@@ -68,8 +68,8 @@ def _reachable(images: Images) -> tuple[set[Digest], set[Digest]]:
 
 def _sweep(root: Path, content: Content, layers: Layers) -> None:
     """What was being written by processes that are gone: nobody is writing now."""
-    for directory in (root, *content.blobs.iterdir(), layers.directory):
-        with Fd(os.open(directory, tree.DIRECTORY | os.O_PATH)) as fd:
+    for directory in (root, *filter(Path.is_dir, content.blobs.iterdir()), layers.directory):
+        with Fd(os.open(directory, tree.DIRECTORY)) as fd:
             for name in os.listdir(directory):
                 if name.startswith(ASIDE):
                     tree.remove(fd.fileno(), name)

@@ -12,6 +12,7 @@ Callers: `store/load`, `store/snapshots`, `store/gc`. Read next: `confined`, `sn
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -120,7 +121,8 @@ class Layers:
             done = self._unpack(aside / "diff", diff_id, blob, verified, progress)
             note = {"diff_id": str(diff_id), "size": done["bytes"], "skipped_attributes": done["skipped_attributes"]}
             (aside / "layer.json").write_text(json.dumps(note))
-            os.rename(aside, self.directory / chain.hex)
+            if not self.has(chain):  # else another load was faster
+                self._land(aside, chain)
         sync_directory(self.directory)
 
     def sync(self) -> None:
@@ -137,6 +139,13 @@ class Layers:
             except FileNotFoundError:
                 return
             tree.remove(directory.fileno(), aside)
+
+    def _land(self, aside: Path, chain: Digest) -> None:
+        try:
+            os.rename(aside, self.directory / chain.hex)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # else another load was faster, just now
+                raise
 
     def _note(self, chain: Digest) -> dict[str, Any]:
         try:

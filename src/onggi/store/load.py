@@ -11,12 +11,13 @@ Callers: `store/worker`. Read next: `layout`, for what the archives mean.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from onggi.errors import Corrupt
+from onggi.errors import Corrupt, OnggiError
 from onggi.oci.digest import Digest, chain_ids
 from onggi.oci.reference import Reference
 from onggi.store import tree
@@ -50,7 +51,13 @@ def load(store: Store, read: Read, report: Report) -> list[Loaded]:
                 _unpack(store, image, report)
             store.layers.sync()
             store.images.register([(image.manifest, image.names) for image in found])
-    finally:
+    except BaseException as error:
+        try:
+            store.collect()
+        except (OnggiError, OSError) as second:
+            error.add_note(f"and what was read so far could not be removed: {second}")
+        raise
+    with contextlib.suppress(OnggiError, OSError):  # all is loaded; what could not be removed now goes another time
         store.collect()
     return [Loaded(image.id, image.names) for image in found]
 

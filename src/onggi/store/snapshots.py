@@ -86,7 +86,7 @@ class Snapshots:
         """The layers that containers lie on."""
         found: set[Digest] = set()
         for note in self.directory.glob(f"*/{_HELD}"):
-            with contextlib.suppress(FileNotFoundError):  # the container went meanwhile
+            with contextlib.suppress(FileNotFoundError, Invalid):  # it went meanwhile, or a power cut took its note
                 found.update(Digest.parse(line) for line in note.read_text().split())
         return frozenset(found)
 

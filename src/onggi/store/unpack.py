@@ -8,12 +8,13 @@ Callers: `store/layers`. Read next: `tree`.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 from collections.abc import Callable
 
-from onggi.errors import Corrupt, KernelError, OnggiError
+from onggi.errors import Corrupt, KernelError, LimitExceeded, OnggiError
 from onggi.kernel.fd import Fd
 from onggi.store import tree
 from onggi.store.archive import Entry, Kind, Reader
@@ -21,6 +22,7 @@ from onggi.store.limits import Limits, exceeded
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SPECIAL_BITS = 0o7000
+_FAR = 1 << 69  # nanoseconds: seconds beyond any file system's and within the call's 64 bits
 _KEPT_DIRECTORIES = 128
 _NODES = {Kind.CHARACTER: stat.S_IFCHR, Kind.BLOCK: stat.S_IFBLK, Kind.FIFO: stat.S_IFIFO}
 # overlayfs obeys its own attributes wherever it finds them: a layer that could set them could point anywhere below.
@@ -60,6 +62,8 @@ class Unpacker:
                 raise
             except OSError as error:
                 raise _translated(error, entry.name) from None
+            except (OverflowError, ValueError) as error:  # an owner, a time or a device beyond what a call can say
+                raise Corrupt("unpack", _shown(entry.name), str(error)) from None
         self._finish()
 
     def special(self, name: bytes, parent: int) -> bool:
@@ -193,6 +197,8 @@ class Unpacker:
         self._times[b"."] = _times(entry)
 
     def _symlink(self, entry: Entry, reader: Reader, parent: int, name: bytes) -> None:
+        if not entry.link:
+            raise Corrupt("unpack", _shown(entry.name), "a symbolic link without a target")
         try:
             os.symlink(entry.link, name, dir_fd=parent)
         except FileExistsError:
@@ -272,15 +278,24 @@ class Unpacker:
     def _finish(self) -> None:
         self._forget_directories()
         for path in sorted(self._times):
-            directory, _, base = path.rpartition(b"/")
-            with tree.open_directory(self.root, tree.split(directory)) as parent:
-                there = os.stat(base, dir_fd=parent.fileno(), follow_symlinks=False)
-                if stat.S_ISDIR(there.st_mode):
-                    os.utime(base, ns=self._times[path], dir_fd=parent.fileno(), follow_symlinks=False)
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # something else took its place
+                self._set_time(path)
+
+    def _set_time(self, path: bytes) -> None:
+        directory, _, base = path.rpartition(b"/")
+        with tree.open_directory(self.root, tree.split(directory)) as parent:
+            if stat.S_ISDIR(os.stat(base, dir_fd=parent.fileno(), follow_symlinks=False).st_mode):
+                os.utime(base, ns=self._times[path], dir_fd=parent.fileno(), follow_symlinks=False)
 
 
 def _times(entry: Entry) -> tuple[int, int]:
-    return (entry.mtime if entry.atime is None else entry.atime, entry.mtime)
+    """Access and modification, in nanoseconds; the kernel brings them into what the file system can hold."""
+    accessed = entry.mtime if entry.atime is None else entry.atime
+    return (_within(accessed), _within(entry.mtime))
+
+
+def _within(time: int) -> int:
+    return time if -_FAR < time < _FAR else 0
 
 
 def _is_void(there: os.stat_result) -> bool:
@@ -297,6 +312,10 @@ def _translated(error: OSError, name: bytes) -> OnggiError:
     number = error.errno or 0
     if number == errno.ENAMETOOLONG:
         return exceeded("unpack", _shown(name[:80]) + "…", "a component of more than 255 bytes")
+    if number in (errno.EFBIG, errno.ENOSPC, errno.EDQUOT):
+        return LimitExceeded("unpack", _shown(name), os.strerror(number).lower(), code="disk.full")
     if number == errno.ELOOP:
         return Corrupt("unpack", _shown(name), "too many symbolic links")
+    if number == errno.EINVAL:
+        return Corrupt("unpack", _shown(name), "the kernel takes no such entry: " + os.strerror(number).lower())
     return KernelError("unpack", _shown(name), number)

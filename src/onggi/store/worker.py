@@ -69,7 +69,7 @@ def _make(store: Store, verb: str) -> list[dict[str, Any]]:
 
 
 def _say(message: dict[str, Any]) -> None:
-    data = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogateescape") + b"\n"
+    data = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace") + b"\n"
     while data:
         data = data[os.write(1, data) :]
 
