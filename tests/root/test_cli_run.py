@@ -138,6 +138,17 @@ def test_the_terminal_is_restored(onggi: Onggi) -> None:
             assert shown.mode() == shown.before
 
 
+def test_the_terminal_is_restored_when_we_are_ended(onggi: Onggi, api: Api) -> None:
+    """SIGTERM that is not handed on ends us, not the container, and leaves the terminal as it was."""
+    with terminal(onggi, "run", "-it", "--name", "cli-ended", "--sig-proxy=false", IMAGE, "sh") as shown:
+        shown.wait_for("# ")
+        shown.process.send_signal(signal.SIGTERM)
+        assert shown.wait() == 143
+        assert shown.mode() == shown.before
+    assert api.ok("GET", "/containers/cli-ended/json")["State"]["Running"] is True
+    onggi("rm", "-f", "cli-ended")
+
+
 def test_a_resized_window_is_a_resized_terminal(onggi: Onggi) -> None:
     """SIGWINCH reaches the container's terminal."""
     with terminal(onggi, "run", "--rm", "-it", IMAGE, "sh") as shown:
