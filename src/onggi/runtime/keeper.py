@@ -122,7 +122,9 @@ class Keeper:
                 os.close(descriptor)
         self.started = started
         self._take_streams(started, ours)
-        _say(control, {"started": self._state()})
+        if not _say(control, {"started": self._state()}):
+            self._abandon()
+            return False
         self.listener = self._listen()
         for descriptor, stream in zip(streams, self.request.streams, strict=True):
             wants = Wants(stream.stdin, stream.stdout, stream.stderr)
@@ -132,6 +134,15 @@ class Keeper:
         self.trace.events.clear()
         started.times.clear()
         return True
+
+    def _abandon(self) -> None:
+        """The engine died while we started: it will come back knowing nothing of this run, so there must be none."""
+        signal.pidfd_send_signal(self.started.pidfd, signal.SIGKILL)
+        os.waitid(os.P_PIDFD, self.started.pidfd, os.WEXITED)
+        path = self.request.spec.cgroups_path
+        if path:
+            self.layout.kill(path)
+            self.layout.remove(path)
 
     def _open_log(self) -> Writer:
         if self.request.log:
