@@ -121,7 +121,6 @@ def test_the_launcher_may_go_and_containers_stay(jar: Jar) -> None:
         assert other.launcher is not None
         other.launcher.kill()
         other.launcher.wait()
-        Path(running.document["overlay"]["upper"], "go").touch()
         Path(f"/proc/{running.pid}/root/go").touch()
         assert running.wait()["code"] == 7
     finally:

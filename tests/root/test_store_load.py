@@ -220,7 +220,7 @@ BAD: dict[str, tuple[bytes, type[OnggiError], str]] = {
     "bad name": (changed(item(RepoTags=["UPPER:1"])), Invalid, "must be lowercase"),
     "name without a tag": (changed(item(RepoTags=["app"])), Invalid, "invalid tag"),
     "another layer": (changed(_replace_layer), Corrupt, "invalid diffID for layer 1"),
-    "another compressed layer": (changed(_replace_compressed), Corrupt, "invalid diffID"),
+    "another compressed layer": (changed(_replace_compressed), Corrupt, "invalid diffID for layer 1: expected"),
     "bad manifest.json": (changed(lambda f: f.update({"manifest.json": b"[{]"})), Corrupt, "manifest.json"),
     "wrong manifest.json": (
         changed(lambda f: f.update({"manifest.json": b'[{"Config":1}]'})),

@@ -39,7 +39,12 @@ _STATUS: tuple[tuple[type[OnggiError], int], ...] = (
     (Corrupt, 500),
     (StartFailed, 500),
 )
-_CAUSE = frozenset({"text", "reference.invalid", "reference.is-id"})
+_CAUSE = frozenset(
+    {
+        *("text", "reference.invalid", "reference.is-id", "image.platform"),
+        *("archive.bad-header", "archive.truncated", "layer.diff-id", "load.layers", "load.os"),
+    }
+)
 
 _SENTENCES: dict[str, str] = {
     "container.not-found": "No such container: {name}",

@@ -107,7 +107,7 @@ class Images:
             for image in images:
                 if by_id[1] in (image.id.hex, image.manifest.hex):
                     return image, None
-            raise NotFound.of("image", name)
+            raise NotFound.of("image", f"sha256:{by_id[1]}")
         reference = Reference.parse(name).with_default_tag()
         for image in images:
             if (found := _matching(image, reference)) is not None:

@@ -160,9 +160,9 @@ class Layers:
                 return _directly(root, file, self._limits, progress)
             done, found = _through_pipe(root, file, diff_id.algorithm, self._limits, progress)
         if found != diff_id:
-            cause = f"expected {str(diff_id)!r}, got {str(found)!r}"
             facts = {"expected": str(diff_id), "found": str(found)}
-            raise Corrupt("unpack layer", "", f"invalid diffID: {cause}", code="layer.diff-id", facts=facts)
+            cause = f"invalid diffID: its bytes have the digest {found}"
+            raise Corrupt("unpack layer", str(diff_id), cause, code="layer.diff-id", facts=facts)
         return done
 
 

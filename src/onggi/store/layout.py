@@ -234,9 +234,14 @@ def _layers(config: ImageConfig, blobs: list[Stored]) -> tuple[Layer, ...]:
         if diff_id.algorithm != "sha256":
             raise Unsupported("load image", str(diff_id), "a layer's digest must be sha256")
         if not blob.compression and blob.digest.algorithm == "sha256" and blob.digest != diff_id:
-            cause = f'invalid diffID for layer {number}: expected "{diff_id}", got "{blob.digest}"'
-            raise Corrupt("load image", "", cause, code="layer.diff-id")
+            raise wrong_diff_id(number, diff_id, blob.digest)
     return tuple(Layer(diff_id, blob) for diff_id, blob in zip(diff_ids, blobs, strict=True))
+
+
+def wrong_diff_id(number: int, expected: Digest, found: object) -> Corrupt:
+    """The error of a layer that is not the one that the config names, in Docker's words."""
+    cause = f'invalid diffID for layer {number}: expected "{expected}", got "{found}"'
+    return Corrupt("load image", "", cause, code="layer.diff-id")
 
 
 def _blob(content: Content, digest: Digest) -> bytes:

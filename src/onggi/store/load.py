@@ -22,7 +22,7 @@ from onggi.oci.digest import Digest, chain_ids
 from onggi.oci.reference import Reference
 from onggi.store import tree
 from onggi.store.archive import Entry, Kind, Reader
-from onggi.store.layout import Files, Found, Stored, images_in
+from onggi.store.layout import Files, Found, Stored, images_in, wrong_diff_id
 from onggi.store.source import Read, Source, compression, plain
 from onggi.store.store import Store
 
@@ -107,7 +107,8 @@ def _blob(store: Store, reader: Reader, stated: Digest | None) -> Stored:
 
 
 def _unpack(store: Store, image: Found, report: Report) -> None:
-    for layer, chain in zip(image.layers, chain_ids([one.diff_id for one in image.layers]), strict=True):
+    chains = chain_ids([one.diff_id for one in image.layers])
+    for number, (layer, chain) in enumerate(zip(image.layers, chains, strict=True)):
         if store.layers.has(chain):
             continue
         progress = _Progress(report, layer.diff_id.short, layer.blob.size)
@@ -116,6 +117,8 @@ def _unpack(store: Store, image: Found, report: Report) -> None:
         try:
             store.layers.apply(chain, layer.diff_id, path, verified=layer.verified, progress=progress)
         except Corrupt as error:
+            if error.code == "layer.diff-id":
+                raise wrong_diff_id(number, layer.diff_id, error.facts["found"]) from None
             error.facts.setdefault("layer", str(layer.diff_id))
             raise
         progress.finish()
