@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -81,6 +82,15 @@ def test_without_interactive_stdin_is_empty(onggi: Onggi) -> None:
     assert onggi("run", "--rm", IMAGE, "cat", input="secret").stdout == ""
 
 
+def test_closed_descriptors_are_no_connections(onggi: Onggi) -> None:
+    """With stdin or stdout closed, the engine's connection does not take their numbers."""
+    command = onggi.words("run", "--rm", "-i", IMAGE, "sh", "-c", "cat; echo end")
+    for redirection, expected in (("<&-", "end\n"), (">&-", "")):
+        words = ["sh", "-c", f'exec "$@" {redirection}', "sh", *command]
+        done = subprocess.run(words, input="", capture_output=True, text=True, timeout=60, check=False)
+        assert (done.stdout, done.stderr, done.returncode) == (expected, "", 0)
+
+
 def test_a_closed_stdout_ends_us(onggi: Onggi) -> None:
     """Like any filter in a pipe that nobody reads any more."""
     running = onggi.popen("run", "--rm", "--name", "cli-pipe", IMAGE, "sh", "-c", "while echo y; do :; done")
@@ -126,6 +136,17 @@ def test_the_terminal_is_restored(onggi: Onggi) -> None:
         with terminal(onggi, "run", "--rm", "-it", IMAGE, *command) as shown:
             shown.wait()
             assert shown.mode() == shown.before
+
+
+def test_the_terminal_is_restored_when_we_are_ended(onggi: Onggi, api: Api) -> None:
+    """SIGTERM that is not handed on ends us, not the container, and leaves the terminal as it was."""
+    with terminal(onggi, "run", "-it", "--name", "cli-ended", "--sig-proxy=false", IMAGE, "sh") as shown:
+        shown.wait_for("# ")
+        shown.process.send_signal(signal.SIGTERM)
+        assert shown.wait() == 143
+        assert shown.mode() == shown.before
+    assert api.ok("GET", "/containers/cli-ended/json")["State"]["Running"] is True
+    onggi("rm", "-f", "cli-ended")
 
 
 def test_a_resized_window_is_a_resized_terminal(onggi: Onggi) -> None:

@@ -85,3 +85,15 @@ def test_go_is_waited_for_by_its_word() -> None:
     with ours, theirs:
         sync.send(ours, {"go": "ready"})
         sync.wait_go(theirs, "ready")
+
+
+def test_an_init_that_goes_without_listening_is_still_heard() -> None:
+    """The kernel reports unread words as a reset before it hands out the failure that was sent."""
+    ours, theirs = sync.pair()
+    with ours:
+        sync.send(ours, {"go": "ready"})
+        sync.send(theirs, {"failed": StartFailed("carry out", "cd /", "no").to_fields()})
+        theirs.close()
+        heard = sync.wait_outcome(ours)
+    assert heard.failure is not None
+    assert heard.failure["object"] == "cd /"

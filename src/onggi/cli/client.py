@@ -148,6 +148,10 @@ class Connection:
     def request(self, method: str, path: str, body: Any = None, *, upgrade: bool = False) -> Response:
         """Send a request and read the answer's head; EngineSaidNo when it is an error."""
         self.send(method, path, body, upgrade=upgrade)
+        return self.answer()
+
+    def answer(self) -> Response:
+        """Read the head of the answer to what was sent; EngineSaidNo when it is an error."""
         response = self.head()
         if response.status >= 400:
             raise refusal(response)

@@ -66,8 +66,14 @@ class Engine:
 
     def stream(self, method: str, path: str, body: Any = None, *, upgrade: bool = False) -> tuple[Connection, Response]:
         """A request on a connection of its own, for an answer that takes its time."""
+        connection = self.send(method, path, body, upgrade=upgrade)
+        return connection, connection.answer()
+
+    def send(self, method: str, path: str, body: Any = None, *, upgrade: bool = False) -> Connection:
+        """The first half of `stream`: what comes back is still to be read with `answer`."""
         connection = self.connect()
-        return connection, connection.request(method, API + path, body, upgrade=upgrade)
+        connection.send(method, API + path, body, upgrade=upgrade)
+        return connection
 
 
 def path_of(host: str) -> str:

@@ -82,9 +82,8 @@ class Session:
                 output.warn(refused.message)
 
 
-def exit_code(waiting: tuple[Connection, Response]) -> int:
-    """The exit status that a `wait` stream carries."""
-    connection, response = waiting
+def exit_code(connection: Connection, response: Response) -> int:
+    """The exit status that the answer to `wait` carries."""
     answer = response.json()
     connection.close()
     error = (answer.get("Error") or {}).get("Message")

@@ -70,6 +70,7 @@ _GLOBAL = Command(
 
 def main(words: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    _fill_standard_descriptors()
     try:
         status = _dispatch(sys.argv[1:] if words is None else words)
         sys.stdout.flush()
@@ -85,6 +86,19 @@ def main(words: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
         return 141
     return status
+
+
+def _fill_standard_descriptors() -> None:
+    """Open /dev/null where 0, 1 or 2 is closed, or the engine's connection would get that number and their bytes."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+    # Python has left None where it found nothing at its start.
+    sys.stdin = sys.stdin or open(0, closefd=False)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)
 
 
 def _dispatch(words: list[str]) -> int:

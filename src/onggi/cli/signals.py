@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+from onggi.cli.failure import CommandFailed
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 else:
     import _signal as signal  # the C half: `signal` proper makes enums of every number at its import
 
+_DEADLY = (signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT)
 SIGWINCH: int = signal.SIGWINCH
 _PROXIED = (
     signal.SIGHUP,
@@ -44,6 +47,8 @@ class SignalPipe:
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for number in (SIGWINCH, *(_PROXIED if self._proxy else ())):
             self._restore[number] = signal.signal(number, _nothing)
+        for number in () if self._proxy else _DEADLY:
+            self._restore[number] = signal.signal(number, _leave)
         return self
 
     def fileno(self) -> int:
@@ -56,6 +61,11 @@ class SignalPipe:
         signal.set_wakeup_fd(-1)
         os.close(self._read)
         os.close(self._write)
+
+
+def _leave(number: int, frame: object) -> None:
+    """End by an exception, so that the terminal's mode is restored on the way out."""
+    raise CommandFailed("", status=128 + number)
 
 
 def _nothing(number: int, frame: object) -> None:

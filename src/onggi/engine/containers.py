@@ -160,7 +160,7 @@ class Containers:
 
     def _try_plan(self, record: ContainerRecord, body: ContainerCreate) -> None:
         """Build the plan once without acting: what cannot be meant is refused at create, as Docker does."""
-        around = spec.Surroundings([], {}, record.id[:12], lambda _: 1)
+        around = spec.Surroundings([], {}, record.id[:12], lambda *_: 1)
         document = spec.document(self._instance, record, body, around)
         plan.build(from_json(document), self._layout)
 
@@ -260,12 +260,17 @@ class Containers:
             files = network_files(directory, hostname, body, endpoints)
         return spec.Surroundings(links(endpoints), files, hostname, self._pid_of)
 
-    def _pid_of(self, ref: str) -> int:
+    def _pid_of(self, ref: str, kind: str) -> int:
+        """The first process of a container whose namespace of this kind another one joins."""
         other = self.directory.find(ref)
+        joining = f"failed to join {kind.upper()} namespace: container {other.id}"
         if not other.is_running:
-            facts = {"name": ref, "id": other.id}
-            cause = f"cannot join namespace of a non running container: {other.id}"
-            raise Conflict("join", ref, cause, code="text", facts=facts)
+            stopped = f"cannot join network of a non running container: {other.id}"
+            cause = stopped if kind == "network" else f"{joining} is not running"
+            raise Conflict("join", ref, cause, code="text")
+        if kind == "ipc" and other.body.host_config.ipc_mode == "private":
+            cause = f"{joining}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
+            raise Invalid("join", ref, cause, code="text")
         return other.record.state.pid
 
     async def _start_failed(self, container: Container, error: OnggiError) -> None:
@@ -549,7 +554,7 @@ class Containers:
         if not container.trace:
             container.trace = await blocking(adopt.read_trace, self._instance, container.id)
         around = spec.Surroundings(
-            [], {}, container.body.config.hostname or container.id[:12], lambda _: record.state.pid
+            [], {}, container.body.config.hostname or container.id[:12], lambda *_: record.state.pid
         )
         security = decide(container.body.host_config, self._instance.exec_root / "seccomp")
         return {

@@ -15,11 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from onggi.errors import Unavailable
+from onggi.errors import LimitExceeded, Unavailable
 from onggi.kernel.fd import Fd
+from onggi.runtime import starter
 
 _SOURCE = str(Path(__file__).resolve().parents[2])
 _START_SECONDS = 20.0
+_MOST_STREAMS = starter.MOST_DESCRIPTORS - 2
 
 
 class Launcher:
@@ -50,6 +52,8 @@ class Launcher:
 
     async def launch(self, request: dict[str, Any], streams: Sequence[socket.socket]) -> socket.socket:
         """Hand over a request; returns our end of the new keeper's control socket."""
+        if len(streams) > _MOST_STREAMS:
+            raise LimitExceeded("start", "container", f"more than {_MOST_STREAMS} clients wait for its streams")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         with theirs, Fd(os.memfd_create("onggi-request", os.MFD_CLOEXEC)) as memory:

@@ -19,10 +19,12 @@ from onggi.engine.resources import resources, shm_size, ulimits
 from onggi.engine.security import Security, decide
 from onggi.errors import Conflict, Invalid, Unsupported
 from onggi.oci.runtime import VERSION
+from onggi.runtime.plan import SHARED
 from onggi.wire.containers import ContainerCreate
 
 Json = dict[str, Any]
-PidOf = Callable[[str], int]
+PidOf = Callable[[str, str], int]
+"""The pid of a container that runs, for the kind of namespace that is to be joined."""
 """The pid of a running container; NotFound or Conflict when there is none."""
 
 _KERNEL_SYSCTLS = ("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax")
@@ -136,7 +138,7 @@ def _namespaces(body: ContainerCreate, pid_of: PidOf) -> list[Json]:
         ("cgroup", "cgroup", _cgroup_mode(body)),
     ):
         if mode.startswith("container:"):
-            found.append({"type": kind, "path": f"/proc/{pid_of(mode.partition(':')[2])}/ns/{file}"})
+            found.append({"type": kind, "path": f"/proc/{pid_of(mode.partition(':')[2], kind)}/ns/{file}"})
         elif mode != "host":
             _check_mode(kind, mode)
             found.append({"type": kind})
@@ -197,13 +199,12 @@ _DEVPTS = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid
 def _ipc_mounts(body: ContainerCreate, pid_of: PidOf) -> list[Json]:
     """/dev/mqueue and /dev/shm: of the IPC namespace's owner, the host's, or new."""
     mode, quiet = body.host_config.ipc_mode, ["nosuid", "noexec", "nodev"]
+    found = [_entry("/dev/mqueue", "mqueue", "mqueue", quiet)]  # the IPC namespace's, whosever that is
     if mode == "host":
-        return [_entry(place, "bind", place, ["rbind", "rprivate", *quiet]) for place in ("/dev/mqueue", "/dev/shm")]
+        return [*found, _entry("/dev/shm", "bind", "/dev/shm", ["rbind", "rprivate", *quiet])]
     if mode.startswith("container:"):
-        root = f"/proc/{pid_of(mode.partition(':')[2])}/root"
-        places = ("/dev/mqueue", "/dev/shm")
-        return [_entry(place, "bind", root + place, ["rbind", "rprivate", *quiet]) for place in places]
-    found = [_entry("/dev/mqueue", "mqueue", "mqueue", quiet)]
+        owner = f"/proc/{pid_of(mode.partition(':')[2], 'ipc')}/ns/mnt"
+        return [*found, _entry("/dev/shm", SHARED, owner, ["private", *quiet])]
     if mode != "none":
         options = [*quiet, "mode=1777", f"size={shm_size(body.host_config)}"]
         found.append(_entry("/dev/shm", "tmpfs", "shm", options))

@@ -55,13 +55,17 @@ class _CloneArgs(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_uint64) for name in _CLONE_ARGS)
 
 
-def clone(flags: Clone, cgroup_fd: int = -1) -> tuple[int, int]:
+def clone(flags: Clone, cgroup_fd: int = -1, *, for_parent: bool = False) -> tuple[int, int]:
     """clone3(2) as a fork: `(0, -1)` in the child, `(pid, pidfd)` in the parent, who owns the pidfd.
 
-    With `cgroup_fd` the child is born in that cgroup (v2 only, CLONE_INTO_CGROUP).
+    With `cgroup_fd` the child is born in that cgroup (v2 only, CLONE_INTO_CGROUP). With `for_parent` it is our parent's
+    child, and our sibling (CLONE_PARENT).
     """
     pidfd = _c_int(-1)
     arguments = _CloneArgs(flags=int(flags | Clone.PIDFD), pidfd=ctypes.addressof(pidfd), exit_signal=_SIGCHLD)
+    if for_parent:
+        arguments.flags |= Clone.PARENT
+        arguments.exit_signal = 0  # it has ours, as the man page demands
     if cgroup_fd >= 0:
         arguments.flags |= CLONE_INTO_CGROUP
         arguments.cgroup = cgroup_fd

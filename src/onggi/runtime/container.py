@@ -1,6 +1,6 @@
 """The start of one container: from a request to a running process.
 
-`start` builds the plan, carries out the keeper's part, clones the init and leads it through the rest. Callers: `keeper`
+`start` builds the plan, carries out the keeper's part, clones the init and leads it through the rest. Callers: `starter`
 and `main` (`onggi-oci`), each a process with one thread. You come from there; the next doors are `sync` and `init`.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -72,11 +73,18 @@ def make_network_ahead() -> int:
 
 
 def start(
-    request: Request, layout: Layout, stdio: tuple[int, int, int] | None, trace: Trace, network_ahead: int = -1
+    request: Request,
+    layout: Layout,
+    stdio: tuple[int, int, int] | None,
+    trace: Trace,
+    network_ahead: int = -1,
+    *,
+    for_parent: bool = False,
 ) -> Started:
     """Carry out the plan up to the container's first instruction; on failure nothing is left and it says why.
 
-    `network_ahead` is a namespace from `make_network_ahead`, borrowed, or -1.
+    `network_ahead` is a namespace from `make_network_ahead`, borrowed, or -1. With `for_parent` the container is our
+    parent's child (CLONE_PARENT), who collects it.
     """
     plan = build(request, layout, network_ahead=network_ahead >= 0)
     context = Context(trace, "keeper", layout)
@@ -87,13 +95,13 @@ def start(
         carry_out(plan.before, context)
         ours, theirs = sync.pair()
         undo.callback(ours.close)
-        born_inside, pid, pidfd = _clone(plan, request, layout, trace)
+        born_inside, pid, pidfd = _clone(plan, request, context, for_parent=for_parent)
         if pid == 0:
             ours.close()
             context.born_inside = born_inside
             context.keeper = theirs
             init.run(plan, request, context, stdio)
-        undo.callback(_end, pid, pidfd)
+        undo.callback(_end, pid, pidfd, for_parent=for_parent)
         theirs.close()
         context.child = pid
         outcome = _lead(plan, context, ours)
@@ -106,16 +114,18 @@ def start(
     return Started(pid, pidfd, outcome.console, plan, outcome.times, outcome.namespaces, warnings, time.time_ns())
 
 
-def _clone(plan: Plan, request: Request, layout: Layout, trace: Trace) -> tuple[bool, int, int]:
+def _clone(plan: Plan, request: Request, context: Context, *, for_parent: bool) -> tuple[bool, int, int]:
     """clone3(2) with the plan's flags, into the v2 group where there is one: was it, the pid (0 in the child), the pidfd."""
     started = time.monotonic_ns()
-    group = layout.clone_target(request.spec.cgroups_path) if request.spec.cgroups_path else None
+    group = context.layout.clone_target(request.spec.cgroups_path) if request.spec.cgroups_path else None
     try:
-        pid, pidfd = process.clone(plan.clone.flags, group.fileno() if group else -1)
+        pid, pidfd = process.clone(plan.clone.flags, group.fileno() if group else -1, for_parent=for_parent)
+        if pid and context.own_pid_namespace >= 0:
+            process.setns(context.own_pid_namespace, Clone.NEWPID)
     except OSError as error:
         raise failed(plan.clone, error) from error
     if pid:
-        trace.saw(Event("keeper", plan.clone, started, time.monotonic_ns() - started))
+        context.observer.saw(Event("keeper", plan.clone, started, time.monotonic_ns() - started))
     if group:
         group.close()
     return group is not None, pid, pidfd
@@ -146,9 +156,15 @@ def _write_failed_trace(trace: Trace, outcome: sync.Outcome) -> None:
         trace.saw(Event(who, step, started, lasted, error))
 
 
-def _end(pid: int, pidfd: int) -> None:
+def _end(pid: int, pidfd: int, *, for_parent: bool) -> None:
+    """Kill the init and wait until it is dead."""
     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    if for_parent:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.poll()
+    else:
+        os.waitpid(pid, 0)
     os.close(pidfd)
 
 

@@ -7,9 +7,10 @@ attached clients the rest, and goes.
 
     control (seqpacket, JSON)   engine: {"n": 1, "op": "signal", "signal": 15}      keeper: {"n": 1, "ok": {}}
                                 ops: state, signal, resize, attach (+ descriptor)
-                                unasked: {"started": {…}} then {"trace": […]}, or {"failed": {…}}; later {"exited": {…}}
+                                unasked, from the starter: {"started": {…}} then {"trace": […]}, or {"failed": {…}};
+                                from the keeper, at the end: {"exited": {…}}
 
-You come from `launch`; the next doors are `subscriber` and `log`.
+You come from `starter`; the next doors are `subscriber` and `log`.
 """
 
 from __future__ import annotations
@@ -26,148 +27,89 @@ from typing import Any, NoReturn
 from onggi.errors import Invalid, OnggiError
 from onggi.kernel import process, tty
 from onggi.kernel.cgroup.layout import Layout
-from onggi.runtime import container, sync
-from onggi.runtime.init import rows
+from onggi.runtime import starter, sync
 from onggi.runtime.log import CHUNK, Writer
-from onggi.runtime.request import Request
+from onggi.runtime.starter import say
 from onggi.runtime.subscriber import Subscriber, Wants
-from onggi.trace import Trace
 
 SOCKET_NAME, EXIT_NAME, STATE_NAME = "keeper.sock", "exit.json", "state.json"
 _IN, _OUT, _GONE = select.POLLIN, select.POLLOUT, select.POLLHUP | select.POLLERR | select.POLLNVAL
-_MOST_DESCRIPTORS = 64
+_LARGEST = 1 << 20
 _DRAIN_SECONDS = 2.0
 """How long the streams may stay open after the container has ended."""
 _STALLED_SECONDS = 60.0
 """How long an attached client may take no byte after that."""
 
 
-def await_request(engine: socket.socket, taken: int, layout: Layout) -> NoReturn:
-    """A keeper in waiting: take one request from the engine's socket, tell the launcher, and keep its container."""
+def wait(engine: socket.socket, taken: int, layout: Layout) -> NoReturn:
+    """A keeper in waiting, from the launcher's fork on: its starter takes a request, it keeps what that starts."""
     process.set_name("onggi-waiting")
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     process.set_subreaper()
-    container.warm_up(layout)
-    network = container.make_network_ahead()
-    data, descriptors = sync.receive(engine, 4096, _MOST_DESCRIPTORS)
-    if not data:
-        os._exit(0)
-    with contextlib.suppress(OSError):  # the launcher is gone: the engine will start another
-        os.write(taken, b"+")
+    ours, theirs = sync.pair()
+    if os.fork() == 0:
+        ours.close()
+        starter.start_one(engine, taken, theirs, layout)
+    for end in (theirs, engine):
+        end.close()
     os.close(taken)
-    engine.close()
-    keep(descriptors[0], socket.socket(fileno=descriptors[1]), descriptors[2:], layout, network)
-
-
-def keep(memory: int, control: socket.socket, streams: list[int], layout: Layout, network: int) -> NoReturn:
-    """The keeper's life, from its request on."""
+    data, descriptors = sync.receive(ours, _LARGEST, starter.MOST_DESCRIPTORS + 8)
+    ours.close()
+    if not data:
+        _reap_all()
+        os._exit(0)
     process.set_name("onggi-keeper")
-    status = 1
-    try:
-        request = container.read_request(memory)
-        os.close(memory)
-        keeper = Keeper(request, layout, control)
-        if keeper.start(streams, network):
-            keeper.run()
-        status = 0
-    except OnggiError as error:
-        _say(control, {"failed": error.to_fields()})
-    except Exception as error:  # noqa: BLE001 - the last frame of this process: whatever it is must reach the engine
-        _say(control, {"failed": OnggiError("keep", "container", f"{type(error).__name__}: {error}").to_fields()})
-    os._exit(status)
+    Keeper(json.loads(data), descriptors, layout).run()
+    os._exit(0)
 
 
-def _say(control: socket.socket, message: dict[str, Any]) -> bool:
-    try:
-        control.send(json.dumps(message).encode(), socket.MSG_NOSIGNAL)
-    except OSError:
-        return False
-    return True
+def _reap_all() -> None:
+    """Collect the starter, and an init that did not become a container."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
 
 
 class Keeper:
-    """One container's keeper; `start`, then `run`."""
+    """One container's keeper, made from what its starter hands over; `run` is the rest of its life."""
 
-    def __init__(self, request: Request, layout: Layout, control: socket.socket) -> None:
-        self.request = request
+    def __init__(self, facts: dict[str, Any], descriptors: list[int], layout: Layout) -> None:
+        self.pidfd, control_number, log_number, *rest = descriptors
         self.layout = layout
-        self.terminal = request.spec.process.terminal
+        self.state: dict[str, Any] = facts["state"]
+        self.cgroup: str = facts["cgroup"]
+        self.terminal: bool = facts["terminal"]
+        self.keeps_log: bool = facts["keeps_log"]
+        self.stdin_once: bool = facts["stdin_once"]
+        self.log = Writer(log_number)
+        control = socket.socket(fileno=control_number)
         self.controls: dict[int, socket.socket] = {control.fileno(): control}
         self.subscribers: dict[int, Subscriber] = {}
-        self.outputs: dict[int, int] = {}
-        """Descriptor of the container's output -> stream number."""
-        self.stdin = -1
         self.pending_input = b""
         self.stdin_ends = False
-        self.master = -1
         self.poll = select.poll()
-        self.trace = Trace()
-        self._run_dir = os.open(request.run_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.listener = self._listen(facts["run_dir"])
+        waiting: list[list[bool]] = facts["streams"]
+        self._take_streams(rest[: len(rest) - len(waiting)])
+        for number, (stdin, stdout, stderr) in zip(rest[len(rest) - len(waiting) :], waiting, strict=True):
+            self._subscribe(socket.socket(fileno=number), Wants(stdin, stdout, stderr), facts["log_start"])
+        self._write_record(STATE_NAME, self.state)
 
-    # ---- start -------------------------------------------------------------------------------------------------
-
-    def start(self, streams: list[int], network: int) -> bool:
-        """Start the container and say so on the control socket; False when it did not start."""
-        (control,) = self.controls.values()
-        self.log = self._open_log()
-        stdio, ours, theirs = (None, (), ()) if self.terminal else self._pipes()
-        try:
-            started = container.start(self.request, self.layout, stdio, self.trace, network)
-        except OnggiError as error:
-            _say(control, {"failed": error.to_fields(), "trace": rows(self.trace.events)})
-            return False
-        finally:
-            for descriptor in (*theirs, *((network,) if network >= 0 else ())):
-                os.close(descriptor)
-        self.started = started
-        self._take_streams(started, ours)
-        _say(control, {"started": self._state()})
-        self.listener = self._listen()
-        for descriptor, stream in zip(streams, self.request.streams, strict=True):
-            wants = Wants(stream.stdin, stream.stdout, stream.stderr)
-            self._subscribe(socket.socket(fileno=descriptor), wants, self.log_start)
-        self._write_record(STATE_NAME, self._state())
-        _say(control, {"trace": started.rows(self.trace)})
-        self.trace.events.clear()
-        started.times.clear()
-        return True
-
-    def _open_log(self) -> Writer:
-        if self.request.log:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            writer = Writer(os.open(self.request.log, flags, 0o640))
-        else:  # nobody wants to keep it, but whoever is attached reads from here
-            writer = Writer(os.open(self.request.run_dir, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600))
-        self.log_start = writer.end
-        return writer
-
-    def _pipes(self) -> tuple[tuple[int, int, int], tuple[int, ...], tuple[int, ...]]:
-        """stdio for the container, our ends, and the ends to close once it has them."""
-        out_r, out_w = os.pipe2(os.O_CLOEXEC)
-        err_r, err_w = os.pipe2(os.O_CLOEXEC)
-        if self.request.open_stdin:
-            in_r, in_w = os.pipe2(os.O_CLOEXEC)
-            os.set_blocking(in_w, False)
-        else:
-            in_r, in_w = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), -1
-        if self.request.user is not None or self.request.spec.process.uid:
-            for descriptor in (out_w, err_w):  # a program that is not root may open /dev/stdout again
-                os.fchmod(descriptor, 0o622)
-        return (in_r, out_w, err_w), (in_w, out_r, err_r), (in_r, out_w, err_w)
-
-    def _take_streams(self, started: container.Started, ours: tuple[int, ...]) -> None:
+    def _take_streams(self, numbers: list[int]) -> None:
+        """The terminal's master; or stdout, stderr and, when it is open, stdin."""
+        self.master = self.stdin = -1
         if self.terminal:
-            os.set_blocking(started.console, False)
-            self.stdin = self.master = started.console
-            self.outputs = {started.console: 1}
+            self.stdin = self.master = numbers[0]
+            self.outputs = {self.master: 1}
         else:
-            self.stdin, out, err = ours
-            self.outputs = {out: 1, err: 2}
-        for descriptor in self.outputs:
-            os.set_blocking(descriptor, False)
+            self.outputs = {numbers[0]: 1, numbers[1]: 2}
+            self.stdin = numbers[2] if len(numbers) > 2 else -1
+        for number in numbers:
+            os.set_blocking(number, False)
 
-    def _listen(self) -> socket.socket:
+    def _listen(self, run_dir: str) -> socket.socket:
+        self._run_dir = os.open(run_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         listener.bind(f"/proc/self/fd/{self._run_dir}/{SOCKET_NAME}")  # by descriptor: sun_path holds 107 bytes
         os.chmod(SOCKET_NAME, 0o600, dir_fd=self._run_dir)
@@ -180,7 +122,7 @@ class Keeper:
     def run(self) -> None:
         """Serve until the container has ended and everybody has been told."""
         wakeup = self._wake_on_children()
-        self.poll.register(self.started.pidfd, _IN)
+        self.poll.register(self.pidfd, _IN)
         self.poll.register(self.listener, _IN)
         self.poll.register(wakeup, _IN)
         for descriptor in (*self.outputs, *self.controls):
@@ -190,7 +132,7 @@ class Keeper:
         while True:
             self._watch_subscribers()
             for descriptor, events in self.poll.poll():
-                if descriptor == self.started.pidfd:
+                if descriptor == self.pidfd:
                     self._finish()
                     return
                 if descriptor == wakeup:
@@ -213,7 +155,7 @@ class Keeper:
                 found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return
-            if found is None or found.si_pid == self.started.pid:
+            if found is None or found.si_pid == self.state["pid"]:
                 return
             os.waitpid(found.si_pid, 0)
 
@@ -251,7 +193,7 @@ class Keeper:
             self.outputs.pop(descriptor)
             os.close(descriptor)
             return
-        if self.request.log or self.subscribers:
+        if self.keeps_log or self.subscribers:
             self.log.append(self.outputs[descriptor], time.time_ns(), data)
         self._pump()
 
@@ -259,7 +201,7 @@ class Keeper:
         for subscriber in list(self.subscribers.values()):
             if not subscriber.blocked:
                 self._pump_one(subscriber)
-        if not self.request.log and self.log.end and not any(s.behind(self.log.end) for s in self.subscribers.values()):
+        if not self.keeps_log and self.log.end and not any(s.behind(self.log.end) for s in self.subscribers.values()):
             self.log.forget()
             for subscriber in self.subscribers.values():
                 subscriber.offset = 0
@@ -273,7 +215,7 @@ class Keeper:
     # ---- attached clients --------------------------------------------------------------------------------------
 
     def _subscribe(self, connection: socket.socket, wants: Wants, offset: int) -> None:
-        if not self.request.log:
+        if not self.keeps_log:
             offset = min(offset, self.log.end)
         subscriber = Subscriber(connection, wants, offset, terminal=self.terminal)
         self.subscribers[connection.fileno()] = subscriber
@@ -310,7 +252,7 @@ class Keeper:
 
     def _end_input(self) -> None:
         """A client closed its side: with StdinOnce that is the container's end of input, as for a pipe."""
-        if self.request.stdin_once and not self.terminal:
+        if self.stdin_once and not self.terminal:
             self.stdin_ends = True
             self._write_input()
 
@@ -372,16 +314,16 @@ class Keeper:
         except OnggiError as error:
             answer = {"n": message["n"], "error": error.to_fields()}
         except OSError as error:
-            failure = Invalid(str(message.get("op")), self.request.id, error.strerror or str(error))
+            failure = Invalid(str(message.get("op")), self.state["id"], error.strerror or str(error))
             answer = {"n": message["n"], "error": failure.to_fields()}
-        _say(control, answer)
+        say(control, answer)
 
     def _operate(self, message: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
         match message["op"]:
             case "state":
-                return self._state()
+                return self.state
             case "signal":
-                signal.pidfd_send_signal(self.started.pidfd, message["signal"])
+                signal.pidfd_send_signal(self.pidfd, message["signal"])
             case "resize":
                 if self.master >= 0:
                     tty.set_size(self.master, message["height"], message["width"])
@@ -393,16 +335,6 @@ class Keeper:
             case other:
                 raise Invalid("ask the keeper", str(other), "no such operation")
         return {}
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "id": self.request.id,
-            "pid": self.started.pid,
-            "keeper": os.getpid(),
-            "started_at": self.started.at,
-            "namespaces": self.started.namespaces,
-            "warnings": self.started.warnings,
-        }
 
     def _write_record(self, name: str, record: dict[str, Any]) -> None:
         """Whole or not at all, also when we are killed half-way."""
@@ -419,10 +351,10 @@ class Keeper:
 
     def _finish(self) -> None:
         """The container's first process has ended: note how, clean up, tell everybody, send the rest, go."""
-        found = os.waitid(os.P_PIDFD, self.started.pidfd, os.WEXITED)
+        found = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
         assert found is not None
         code = found.si_status if found.si_code == os.CLD_EXITED else 128 + found.si_status
-        path = self.request.spec.cgroups_path
+        path = self.cgroup
         oom, notes = False, []
         if path:
             try:
@@ -437,12 +369,12 @@ class Keeper:
                 self.layout.remove(path)
             except OnggiError as error:
                 notes.append(str(error))
-        record = {"code": code, "oom": oom, "at": time.time_ns(), "pid": self.started.pid, "notes": notes}
+        record = {"code": code, "oom": oom, "at": time.time_ns(), "pid": self.state["pid"], "notes": notes}
         record["log_lost"] = self.log.lost
         self._write_record(EXIT_NAME, record)
-        for control in list(self.controls.values()):
-            _say(control, {"exited": record})
         os.unlink(SOCKET_NAME, dir_fd=self._run_dir)
+        for control in list(self.controls.values()):
+            say(control, {"exited": record})  # from here on the run directory may go at any moment
         self._send_rest()
 
     def _drain(self) -> None:

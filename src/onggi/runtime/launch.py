@@ -2,14 +2,14 @@
 
 The engine execs it once, `python -I -S`. It takes a mount namespace of its own in which the interpreter's file is a
 read-only mount, and execs itself from there: a container that opens /proc/PID/exe for writing gets EROFS
-(CVE-2019-5736). Then it imports nothing more, freezes its heap, and keeps a few keepers waiting. All of them read the engine's
-socket; the kernel gives each request to one.
+(CVE-2019-5736). Then it imports nothing more, freezes its heap, and keeps a few keepers waiting, each with a
+starter that reads the engine's socket; the kernel gives each request to one.
 
-    launcher ──fork──► keepers in waiting: each runs through a plan once, so that its memory is its own and warm
-    engine ──"start" + [request memfd, control socket, attach streams…]──► one of them ──clone3──► init
+    launcher ──fork──► keepers in waiting, small ──fork──► starters, warm: each ran through a plan once
+    engine ──"start" + [request memfd, control socket, attach streams…]──► one starter ──clone3──► init
                                                                             └─ a byte to the launcher: fork the next
 
-You come from `engine/launcher`; the next doors are `keeper` and `container`.
+You come from `engine/launcher`; the next doors are `starter` and `keeper`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from typing import NoReturn
 from onggi.kernel import mount, process
 from onggi.kernel.cgroup.detect import detect
 from onggi.kernel.flags import Clone, MountAttr, Ms
-from onggi.runtime.container import warm_up
-from onggi.runtime.keeper import await_request
+from onggi.runtime import keeper
 
 _READY = b"ready"
 _WAITING = 3
@@ -63,7 +62,6 @@ def serve(engine: socket.socket) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     layout = detect()
-    warm_up(layout)
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -71,7 +69,7 @@ def serve(engine: socket.socket) -> NoReturn:
     for _ in range(_WAITING):
         if os.fork() == 0:
             os.close(taken_r)
-            await_request(engine, taken_w, layout)
+            keeper.wait(engine, taken_w, layout)
     engine.send(_READY)
     poll = select.poll()
     poll.register(taken_r, select.POLLIN)
@@ -83,7 +81,7 @@ def serve(engine: socket.socket) -> NoReturn:
             for _ in os.read(taken_r, 64):
                 if os.fork() == 0:
                     os.close(taken_r)
-                    await_request(engine, taken_w, layout)
+                    keeper.wait(engine, taken_w, layout)
 
 
 if __name__ == "__main__":

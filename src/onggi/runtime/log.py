@@ -23,6 +23,15 @@ CHUNK = 64 << 10
 """The most that one frame holds."""
 
 
+def open_log(path: str, directory: str) -> tuple[int, int]:
+    """The log's descriptor and its size; without a path a file without a name, which whoever is attached reads from."""
+    if path:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    else:
+        descriptor = os.open(directory, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+    return descriptor, os.fstat(descriptor).st_size
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One piece of output: `time` in nanoseconds since 1970, `end` the offset behind it in the file."""

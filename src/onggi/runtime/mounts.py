@@ -205,6 +205,22 @@ class MountFilesystem:
             os.close(made)
 
 
+def place(tree: int, destination: str, options: MountOptions, context: Context) -> None:
+    """Give a detached tree its attributes and put it at `destination` below the container's root."""
+    if options.attributes or options.cleared:
+        off = options.cleared | (ATIME_MASK if options.sets_atime else 0)
+        kernel_mount.set_attributes(tree, options.attributes, off)
+    if options.recursive_attributes:
+        kernel_mount.set_attributes(tree, options.recursive_attributes, recursive=True)
+    if options.propagation:
+        kernel_mount.set_attributes(tree, propagation=options.propagation, recursive=options.recursive_propagation)
+    spot = target(context, destination, directory=stat.S_ISDIR(os.fstat(tree).st_mode))
+    try:
+        kernel_mount.attach(tree, spot)
+    finally:
+        os.close(spot)
+
+
 @dataclass(frozen=True, slots=True)
 class MountBind:
     """A directory or file of the host at a place below the root."""
@@ -221,21 +237,7 @@ class MountBind:
     def apply(self, context: Context) -> None:
         tree = kernel_mount.clone_tree(self.source, recursive=self.options.recursive_bind)
         try:
-            directory = stat.S_ISDIR(os.fstat(tree).st_mode)
-            if self.options.attributes or self.options.cleared:
-                off = self.options.cleared | (ATIME_MASK if self.options.sets_atime else 0)
-                kernel_mount.set_attributes(tree, self.options.attributes, off)
-            if self.options.recursive_attributes:
-                kernel_mount.set_attributes(tree, self.options.recursive_attributes, recursive=True)
-            if self.options.propagation:
-                kernel_mount.set_attributes(
-                    tree, propagation=self.options.propagation, recursive=self.options.recursive_propagation
-                )
-            spot = target(context, self.destination, directory=directory)
-            try:
-                kernel_mount.attach(tree, spot)
-            finally:
-                os.close(spot)
+            place(tree, self.destination, self.options, context)
         finally:
             os.close(tree)
 
@@ -266,16 +268,24 @@ class MakeDevice:
         parent_path, name = posixpath.split(self.path)
         parent = _directory(context.root, parent_path, 0)
         try:
-            kind = {"b": stat.S_IFBLK, "p": stat.S_IFIFO}.get(self.type, stat.S_IFCHR)
-            try:
-                os.mknod(name, kind | self.mode, os.makedev(self.major, self.minor), dir_fd=parent)
-            except FileExistsError:
-                return  # an image may bring its own /dev; the device rules of the cgroup decide what it can open
-            os.chmod(name, self.mode, dir_fd=parent)  # mknod(2) heeds the umask
+            self._make_node(name, parent)
             if self.uid or self.gid:
                 os.chown(name, self.uid, self.gid, dir_fd=parent, follow_symlinks=False)
         finally:
             os.close(parent)
+
+    def _make_node(self, name: str, parent: int) -> None:
+        kind = {"b": stat.S_IFBLK, "p": stat.S_IFIFO}.get(self.type, stat.S_IFCHR)
+        device = os.makedev(self.major, self.minor)
+        umask = os.umask(0)  # a chmod(2) afterwards would go by name, and names can be swapped
+        try:
+            os.mknod(name, kind | self.mode, device, dir_fd=parent)
+        except FileExistsError:
+            found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            if stat.S_IFMT(found.st_mode) != kind or (kind != stat.S_IFIFO and found.st_rdev != device):
+                raise Invalid("make device", self.path, "the image has something else in its place") from None
+        finally:
+            os.umask(umask)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 `build` decides the order and nothing else decides it. The list that runs is the list that `--dry-run` and `explain`
 print. Nobody's kernel is touched here: what the plan needs to know of the machine comes in as the cgroup layout.
 
-    keeper   before     cgroup, limits                         (nothing of the container exists yet)
+    keeper   before     cgroup, limits, a pid namespace to join (nothing of the container exists yet)
              clone      the init is born in new namespaces
                       beside     id maps ── then ──► links               (while the init mounts)
     init     inside     cgroup, join namespaces, root, mounts, devices, names, masks      (after "mapped")
@@ -24,11 +24,13 @@ from dataclasses import dataclass
 from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import Clone, MountAttr, Ms
 from onggi.oci.runtime import Mount, Spec
-from onggi.runtime import mounts, rights, surroundings
+from onggi.runtime import borrowed, mounts, rights, surroundings
 from onggi.runtime.options import MountOptions, parse_options
 from onggi.runtime.request import Request
 from onggi.runtime.steps import Step
 
+SHARED = "onggi-shared"
+"""A mount's type: of another container, whose mount namespace is the mount's source."""
 _CLONE = {
     "user": Clone.NEWUSER,
     "mount": Clone.NEWNS,
@@ -90,7 +92,7 @@ def build(request: Request, layout: Layout, *, network_ahead: bool = False) -> P
     network_ahead = network_ahead and _new(request.spec, "network") and not _new(request.spec, "user")
     spec = request.spec
     return Plan(
-        before=tuple(_limits(spec, layout)),
+        before=(*_limits(spec, layout), *_birthplace(spec)),
         clone=_namespaces(spec, network_ahead=network_ahead),
         mapping=tuple(_id_maps(spec)),
         beside=tuple(_beside(request)),
@@ -107,6 +109,12 @@ def _limits(spec: Spec, layout: Layout) -> Iterator[Step]:
     yield surroundings.CreateCgroup(spec.cgroups_path, directories, "linux.cgroupsPath: limits belong to a group")
     for write in layout.writes(spec.cgroups_path, spec.resources):
         yield surroundings.LimitCgroup(write, "linux.resources: in force before the first instruction")
+
+
+def _birthplace(spec: Spec) -> Iterator[Step]:
+    pid = spec.namespace("pid")
+    if pid and pid.path:
+        yield surroundings.BearInPidNamespace(pid.path, "linux.namespaces: shared on request; one is born into it")
 
 
 def _namespaces(spec: Spec, *, network_ahead: bool) -> surroundings.NewNamespaces:
@@ -151,7 +159,7 @@ def _inside(request: Request, layout: Layout, *, network_ahead: bool) -> Iterato
     if network_ahead:
         yield surroundings.EnterNetwork("linux.namespaces: a network of its own, made ahead of the request")
     for namespace in spec.namespaces:
-        if namespace.path:
+        if namespace.path and namespace.type != "pid":
             flag = _CLONE[namespace.type]
             yield surroundings.JoinNamespace(
                 namespace.type, namespace.path, flag, "linux.namespaces: shared on request"
@@ -183,6 +191,8 @@ def _mount(entry: Mount, request: Request, layout: Layout) -> Iterator[Step]:
     why = f"mounts: {entry.destination}"
     if entry.type in ("cgroup", "cgroup2"):
         yield from _cgroup_mounts(entry, options, request, layout)
+    elif entry.type == SHARED:
+        yield borrowed.MountOfContainer(entry.source, entry.destination, options, why)
     elif entry.type == "bind" or "bind" in entry.options or "rbind" in entry.options:
         yield mounts.MountBind(entry.source, entry.destination, options, why)
     else:

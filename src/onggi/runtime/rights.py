@@ -69,10 +69,12 @@ def _read(root: int, path: str) -> bytes:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return b""
         raise
-    with open(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return b""  # a fifo or device with this name would block us
-        return file.read(_FILE_LIMIT)
+        return os.pread(descriptor, _FILE_LIMIT, 0)
+    finally:
+        os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,8 @@ class Context:
     """In the keeper: the init's pid on the host."""
     network: int = -1
     """An empty network namespace, made ahead."""
+    own_pid_namespace: int = -1
+    """In the keeper: its own, while its next child is to be born in another."""
     born_inside: bool = False
     """In the init: it was cloned into the v2 group."""
     root: int = -1

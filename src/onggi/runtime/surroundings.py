@@ -142,6 +142,25 @@ class EnterNetwork:
 
 
 @dataclass(frozen=True, slots=True)
+class BearInPidNamespace:
+    """In the keeper: its next child is born in a pid namespace that exists.
+
+    setns(2) with a pid namespace moves nobody, it only chooses where children are born: the init itself would stay where
+    it is and see every process of the host. `container` lets the keeper's later children be its own again.
+    """
+
+    path: str
+    why: str
+
+    def describe(self) -> str:
+        return f"nsenter --pid={self.path}"
+
+    def apply(self, context: Context) -> None:
+        context.own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        JoinNamespace("pid", self.path, Clone.NEWPID, self.why).apply(context)
+
+
+@dataclass(frozen=True, slots=True)
 class MapIds:
     """In the keeper: which ids outside stand for those inside (user_namespaces(7))."""
 

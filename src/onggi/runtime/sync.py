@@ -78,7 +78,7 @@ def wait_outcome(end: socket.socket) -> Outcome:
     while True:
         try:
             data, descriptors = receive(end, _LARGEST, 1)
-        except ConnectionResetError:  # said once when the init ended without reading all; what it wrote comes next
+        except ConnectionResetError:  # it went without having read our last word: told once, before what it said itself
             continue
         if not data:
             return outcome

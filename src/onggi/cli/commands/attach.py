@@ -56,4 +56,4 @@ def join(engine: Engine, parsed: Parsed, container: Container, begin: Begin, *, 
     session = foreground.Session(engine, identifier, attached, tty=container["Config"]["Tty"], stdin=takes_input)
     if session.carry(begin, proxy=parsed["sig-proxy"], detach_keys=parsed["detach-keys"]):
         return 0
-    return foreground.exit_code(waiting)
+    return foreground.exit_code(*waiting)

@@ -121,8 +121,11 @@ def _foreground(engine: Engine, parsed: Parsed, identifier: str, condition: str)
         "stderr": True,
         "detachKeys": parsed["detach-keys"],
     }
-    attached, _ = engine.stream("POST", with_query(f"/containers/{identifier}/attach", query), upgrade=True)
-    waiting = engine.stream("POST", with_query(f"/containers/{identifier}/wait", {"condition": condition}))
+    # Both questions are on their way before either answer is waited for.
+    attached = engine.send("POST", with_query(f"/containers/{identifier}/attach", query), upgrade=True)
+    waiting = engine.send("POST", with_query(f"/containers/{identifier}/wait", {"condition": condition}))
+    attached.answer()
+    ending = waiting.answer()
     session = foreground.Session(engine, identifier, attached, tty=parsed["tty"], stdin=parsed["interactive"])
     try:
         detached = session.carry(
@@ -135,7 +138,7 @@ def _foreground(engine: Engine, parsed: Parsed, identifier: str, condition: str)
     if detached:
         print(file=sys.stderr)
         return 0
-    return foreground.exit_code(waiting)
+    return foreground.exit_code(waiting, ending)
 
 
 def _forget(engine: Engine, identifier: str) -> None:

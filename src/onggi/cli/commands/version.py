@@ -35,7 +35,8 @@ def run(engine: Engine, parsed: Parsed) -> int:
         print(template.render(parsed["format"], {"Client": client, "Server": server}))
         return 0
     print(f"client    onggi {CLIENT}, API {client['ApiVersion']}, Python {python}")
-    name = (server.get("Platform") or {}).get("Name") or "engine"
-    print(f"engine    {name} {server['Version']}, API {server.get('MinAPIVersion', '?')} to {server['ApiVersion']}")
+    name = (server.get("Platform") or {}).get("Name")
+    known = f"{name}, for clients Docker {server['Version']}" if name else f"Docker {server['Version']}"
+    print(f"engine    {known}, API {server.get('MinAPIVersion', '?')} to {server['ApiVersion']}")
     print(f"machine   {server['Os']}/{server['Arch']}, Linux {server.get('KernelVersion', '?')}")
     return 0
