@@ -36,7 +36,7 @@ from onggi.engine.merge import merge
 from onggi.engine.networks import Networks
 from onggi.engine.records import ContainerRecord, MountRecord, Records, StateRecord
 from onggi.engine.security import decide
-from onggi.errors import Conflict, Invalid, OnggiError, Unchanged, Unsupported
+from onggi.errors import Conflict, Invalid, NotFound, OnggiError, Unchanged, Unsupported
 from onggi.kernel.cgroup.layout import Layout
 from onggi.network.endpoint import Endpoint, links
 from onggi.runtime import plan
@@ -200,10 +200,10 @@ class Containers:
         record, body = container.record, container.body
         run_dir = self._instance.run_dir(container.id)
         os.makedirs(run_dir, mode=0o700, exist_ok=True)
-        adopt.forget_run(run_dir)
         mode = body.host_config.network_mode
         endpoints = await self._networks.attach(container.id, mode, ports=published.ports(body))
         try:
+            adopt.begin_run(run_dir, [endpoint.to_record() for endpoint in endpoints])
             around = self._surroundings(container, endpoints)
             document = spec.document(self._instance, record, body, around)
             pending, container.pending = container.pending, []
@@ -219,8 +219,10 @@ class Containers:
                 lambda trace: self._traced(container, trace),
             )
             message = await container.link.wait_started()
-        except BaseException:
+        except BaseException as error:
             container.link = None
+            if isinstance(error, OnggiError) and error.code == "keeper.died":
+                await blocking(adopt.clean_cgroup, self._layout, self._cgroup(container))
             await self._networks.detach(container.id)
             raise
         self._mark_running(container, message["started"], endpoints)
@@ -430,14 +432,11 @@ class Containers:
         if link:
             raise Unsupported("remove", ref, "links are not supported yet")
         container = self.directory.find(ref)
-        facts = {"name": container.name, "id": container.id}
-        if container.removing:
-            raise Conflict("remove", ref, "removal is in progress", code="container.removing", facts=facts)
-        if container.is_running:
-            if not force:
-                raise Conflict("remove", container.name, "it runs", code="container.running", facts=facts)
+        async with container.lock:  # a start under way comes to its end first
+            self._may_remove(container, ref, force=force)
             container.removing = True
-            exited = container.next_exit()
+            exited = container.next_exit() if container.is_running else None
+        if exited:
             try:
                 await self._send(container, signals.KILL)
                 await self._wait_killed(container, exited)
@@ -446,6 +445,15 @@ class Containers:
                 raise
         async with container.lock:
             await self._remove(container)
+
+    def _may_remove(self, container: Container, ref: str, *, force: bool) -> None:
+        facts = {"name": container.name, "id": container.id}
+        if self.directory.get(container.id) is None:
+            raise NotFound.of("container", ref)
+        if container.removing:
+            raise Conflict("remove", ref, "removal is in progress", code="container.removing", facts=facts)
+        if container.is_running and not force:
+            raise Conflict("remove", container.name, "it runs", code="container.running", facts=facts)
 
     async def _remove(self, container: Container) -> None:
         """Forget it; called with the lock held. The record goes first: a kill in between leaves what start-up sweeps."""
@@ -605,7 +613,9 @@ class Containers:
             if link is not None:
                 container.link = link
                 endpoints += [Endpoint.from_record(e) for e in container.record.endpoints]
-            elif container.record.state.status in ("running", "paused") or adopt.ran(self._instance, container.id):
+                continue
+            await blocking(adopt.clean_cgroup, self._layout, self._cgroup(container))  # of a start that was cut short
+            if container.record.state.status in ("running", "paused") or adopt.ran(self._instance, container.id):
                 await self._finish(container, None)
         return endpoints
 
