@@ -122,6 +122,7 @@ class Keeper:
     def run(self) -> None:
         """Serve until the container has ended and everybody has been told."""
         wakeup = self._wake_on_children()
+        self._reap_orphans()  # the starter may have ended before anybody listened
         self.poll.register(self.pidfd, _IN)
         self.poll.register(self.listener, _IN)
         self.poll.register(wakeup, _IN)

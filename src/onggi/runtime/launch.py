@@ -26,8 +26,11 @@ from onggi.kernel import mount, process
 from onggi.kernel.cgroup.detect import detect
 from onggi.kernel.flags import Clone, MountAttr, Ms
 from onggi.runtime import keeper
+from onggi.runtime.container import warm_up
 
 _READY = b"ready"
+_REHEARSALS = 10
+"""The interpreter specializes its code as it runs; what it has learnt before a fork, no child learns again."""
 _WAITING = 3
 """Keepers in waiting: a burst takes them at once, the next ones follow as fast as a fork."""
 
@@ -62,6 +65,8 @@ def serve(engine: socket.socket) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     layout = detect()
+    for _ in range(_REHEARSALS):
+        warm_up(layout)
     gc.collect()
     gc.freeze()
     gc.disable()
