@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness import plans
 from onggi.errors import Unsupported
 from onggi.kernel.cgroup.layout import Layout
-from onggi.runtime import mounts, rights, surroundings
+from onggi.runtime import covers, devices, mounts, rights, surroundings
 from onggi.runtime.plan import Plan, build
 from onggi.runtime.request import from_json
 from onggi.runtime.steps import Step
@@ -323,10 +323,10 @@ _MOUNTS = (
     mounts.MountFilesystem,
     mounts.MountOverlay,
     mounts.BindRoot,
-    mounts.OpenConsole,
-    mounts.MakeDevice,
+    devices.OpenConsole,
+    devices.MakeDevice,
 )
-_COVERS = (mounts.MaskPath, mounts.ReadonlyPath)
+_COVERS = (covers.MaskPath, covers.ReadonlyPath)
 _LAYOUTS = st.sampled_from([plans.V1, plans.HYBRID, plans.V2])
 
 
@@ -342,7 +342,7 @@ def test_covers_come_after_every_mount(changes: dict[str, Any], layout: Layout) 
 def test_sysctls_come_before_proc_sys_is_read_only(changes: dict[str, Any], layout: Layout) -> None:
     """What is to be written is written before it is closed."""
     plan = planned(changes, layout)
-    assert before(positions(plan, surroundings.SetSysctl), positions(plan, mounts.ReadonlyPath))
+    assert before(positions(plan, surroundings.SetSysctl), positions(plan, covers.ReadonlyPath))
 
 
 @given(requests(), _LAYOUTS)

@@ -135,6 +135,27 @@ def _overlay_by_mount(lowers: tuple[str, ...], upper: str, work: str, at: str, e
         detach(at)
 
 
+def overlay_of(lowers: Iterable[int], upper: int, work: int) -> int:
+    """A detached overlay of layers that are descriptors, detached mounts among them: Linux 6.15 (overlayfs.rst)."""
+    context = _fsopen(b"overlay", FSOPEN_CLOEXEC)
+    step = "source"
+    try:
+        _fsconfig(context, _SET_STRING, b"source", b"overlay", 0)
+        keys = [("lowerdir+", lower) for lower in lowers]
+        for step, layer in (*keys, ("upperdir", upper), ("workdir", work)):
+            _fsconfig(context, _SET_FD, step.encode(), None, layer)
+        step = "create"
+        _fsconfig(context, _CREATE, None, None, 0)
+        step = "fsmount"
+        return _fsmount(context, FSMOUNT_CLOEXEC, 0)
+    except KernelError as error:
+        hint = "an overlay of id-mapped layers that nobody else can see needs Linux 6.15 or later"
+        detail = f"{step}: {_messages(context)}"
+        raise KernelError("mount", "overlay", error.errno or 0, detail=detail, hint=hint) from error
+    finally:
+        os.close(context)
+
+
 def open_path(path: str) -> int:
     """A descriptor of `path` as it is mounted now (O_PATH), close-on-exec."""
     return os.open(path, os.O_PATH | os.O_CLOEXEC)

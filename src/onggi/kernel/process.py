@@ -10,6 +10,8 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from onggi.errors import KernelError
 from onggi.kernel.flags import CLONE_INTO_CGROUP, Clone, names
@@ -24,14 +26,19 @@ _prctl = bind("prctl", _c_int, _c_int, _c_ulong, _c_ulong, _c_ulong, _c_ulong)
 _sethostname = bind("sethostname", _c_int, ctypes.c_char_p, ctypes.c_size_t)
 _setdomainname = bind("setdomainname", _c_int, ctypes.c_char_p, ctypes.c_size_t)
 _keyctl = bind_number("keyctl", _c_int, ctypes.c_char_p)
+_setfsuid = bind("setfsuid", _c_int, ctypes.c_uint)
+_setfsgid = bind("setfsgid", _c_int, ctypes.c_uint)
 _close_range = bind("close_range", _c_int, ctypes.c_uint, ctypes.c_uint, _c_int)
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
+_PR_GET_SECUREBITS = 27
+_PR_SET_SECUREBITS = 28
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _CLOSE_RANGE_CLOEXEC = 4
+_SECBIT_NO_SETUID_FIXUP = 4
 _SIGCHLD = 17
 
 
@@ -123,6 +130,23 @@ def set_dumpable(on: int) -> None:
 def set_no_new_privileges() -> None:
     """No exec gains privileges from here on: PR_SET_NO_NEW_PRIVS."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+@contextmanager
+def file_system_ids(uid: int, gid: int) -> Iterator[None]:
+    """setfsuid(2), setfsgid(2) for the body, with all capabilities kept (SECBIT_NO_SETUID_FIXUP): who makes a file is
+    `uid`, what may be done is root's. An id-mapped mount refuses makers whose id its map does not know (EOVERFLOW).
+    """
+    old = _prctl(_PR_GET_SECUREBITS, 0, 0, 0, 0)
+    _prctl(_PR_SET_SECUREBITS, old | _SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
+    try:
+        _setfsgid(gid)
+        _setfsuid(uid)
+        yield
+    finally:
+        _setfsuid(os.geteuid())
+        _setfsgid(os.getegid())
+        _prctl(_PR_SET_SECUREBITS, old, 0, 0, 0)
 
 
 def set_name(name: str) -> None:

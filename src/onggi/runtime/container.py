@@ -137,6 +137,7 @@ def _lead(plan: Plan, context: Context, ours: socket.socket) -> sync.Outcome:
     try:
         if plan.mapping:
             carry_out(plan.mapping, context)
+            sync.hand_over(ours, context.handed)
             sync.send(ours, {"go": "mapped"})
         carry_out(plan.beside, context)
         sync.send(ours, {"go": "ready"})

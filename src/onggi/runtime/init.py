@@ -42,7 +42,7 @@ def run(plan: Plan, request: Request, context: Context, stdio: tuple[int, int, i
 
 def _carry_out(plan: Plan, context: Context, keeper: socket.socket, trace: Trace) -> None:
     if plan.mapping:
-        sync.wait_go(keeper, "mapped")
+        context.handed = sync.wait_go(keeper, "mapped")
     carry_out(plan.inside, context)
     sync.wait_go(keeper, "ready")
     carry_out(plan.after[:-1], context)

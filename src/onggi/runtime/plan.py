@@ -5,7 +5,8 @@ print. Nobody's kernel is touched here: what the plan needs to know of the machi
 
     keeper   before     cgroup, limits, a pid namespace to join (nothing of the container exists yet)
              clone      the init is born in new namespaces
-                      beside     id maps ── then ──► links               (while the init mounts)
+                      mapping    id maps, and what the init could not open  ── "mapped"
+                      beside     links                                      (while the init mounts)
     init     inside     cgroup, join namespaces, root, mounts, devices, names, masks      (after "mapped")
              after      network, cgroup namespace, pivot, rights, exec            (after "ready")
 
@@ -19,12 +20,13 @@ set, because to set it needs them; seccomp as late as the kernel allows. You com
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from onggi.errors import Unsupported
 from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import Clone, MountAttr, Ms
 from onggi.oci.runtime import Mount, Spec
-from onggi.runtime import borrowed, mounts, rights, surroundings
+from onggi.runtime import borrowed, covers, devices, mapped, mounts, rights, surroundings
 from onggi.runtime.options import MountOptions, parse_options
 from onggi.runtime.request import Request
 from onggi.runtime.steps import Step
@@ -89,14 +91,18 @@ def build(request: Request, layout: Layout, *, network_ahead: bool = False) -> P
     `network_ahead`: an empty network namespace was made before the request came (the dearest of the eight), so the init
     enters that one. Not with a user namespace of its own, which would have to own it.
     """
-    network_ahead = network_ahead and _new(request.spec, "network") and not _new(request.spec, "user")
     spec = request.spec
+    ahead = network_ahead and _new(spec, "network") and not _new(spec, "user")
+    inside, mapping = tuple(_inside(request, layout, network_ahead=ahead)), tuple(_id_maps(spec))
+    if _new(spec, "user"):
+        handed, inside = _hand_over(request, inside)
+        mapping += handed
     return Plan(
         before=(*_limits(spec, layout), *_birthplace(spec)),
-        clone=_namespaces(spec, network_ahead=network_ahead),
-        mapping=tuple(_id_maps(spec)),
+        clone=_namespaces(spec, network_ahead=ahead),
+        mapping=mapping,
         beside=tuple(_beside(request)),
-        inside=tuple(_inside(request, layout, network_ahead=network_ahead)),
+        inside=inside,
         after=tuple(_after(request)),
         warnings=tuple(missing.text() for missing in layout.missing(spec.resources)),
     )
@@ -121,6 +127,7 @@ def _namespaces(spec: Spec, *, network_ahead: bool) -> surroundings.NewNamespace
     flags = Clone(0)
     for namespace in spec.namespaces:
         later = namespace.type == "cgroup" or (network_ahead and namespace.type == "network")
+        later = later or (namespace.type == "time" and bool(spec.time_offsets))
         if not namespace.path and not later:
             flags |= _CLONE[namespace.type]
     return surroundings.NewNamespaces(flags, "linux.namespaces: its own view of the machine")
@@ -132,9 +139,36 @@ def _new(spec: Spec, kind: str) -> bool:
 
 
 def _id_maps(spec: Spec) -> Iterator[Step]:
-    if _new(spec, "user"):
-        yield surroundings.MapIds("uid_map", spec.uid_mappings, "linux.uidMappings: root inside is nobody outside")
-        yield surroundings.MapIds("gid_map", spec.gid_mappings, "linux.gidMappings: root inside is nobody outside")
+    if not _new(spec, "user"):
+        return
+    shared = next((n.type for n in spec.namespaces if n.path), None)
+    if shared:
+        cause = f"the {shared} namespace of somebody else cannot be joined from a new user namespace"
+        raise Unsupported("plan", "linux.namespaces", cause)
+    yield surroundings.MapIds("uid_map", spec.uid_mappings, "linux.uidMappings: root inside is nobody outside")
+    yield surroundings.MapIds("gid_map", spec.gid_mappings, "linux.gidMappings: root inside is nobody outside")
+
+
+def _hand_over(request: Request, inside: tuple[Step, ...]) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    """What the keeper opens for an init that is nobody on the host, and the init's steps that take it from there."""
+    opened: list[Step] = []
+    taken: list[Step] = []
+    root_uid, root_gid = mapped.host_root(request.spec.uid_mappings), mapped.host_root(request.spec.gid_mappings)
+    for step in inside:
+        if isinstance(step, mounts.MountOverlay):
+            taken.append(mapped.AttachRoot(step.at, len(opened), step.why))
+            opened.append(
+                mapped.OpenOverlay(
+                    step.lowers, step.upper, step.work, step.in_memory, root_uid, root_gid,
+                    "root: shown through the id map, so root inside owns what root's is",
+                )
+            )  # fmt: skip
+        elif isinstance(step, mounts.MountBind):
+            taken.append(replace(step, handed=len(opened)))
+            opened.append(mapped.OpenSource(step, f"{step.why}: where root inside may not even look"))
+        else:
+            taken.append(step)
+    return tuple(opened), tuple(taken)
 
 
 def _beside(request: Request) -> Iterator[Step]:
@@ -164,8 +198,8 @@ def _inside(request: Request, layout: Layout, *, network_ahead: bool) -> Iterato
             yield surroundings.JoinNamespace(
                 namespace.type, namespace.path, flag, "linux.namespaces: shared on request"
             )
-    if _new(spec, "user"):
-        yield surroundings.BecomeRoot("linux.namespaces: everything below needs root of the new user namespace")
+    if spec.time_offsets and _new(spec, "time"):
+        yield surroundings.SetTimeOffsets(_time_offsets(spec), "linux.timeOffsets: before anybody is inside")
     kind = Ms.REC | (Ms.SHARED if spec.propagation == "shared" else Ms.SLAVE)
     yield mounts.Propagation(kind, "no mount made here may reach the host")
     if request.overlay:
@@ -175,11 +209,14 @@ def _inside(request: Request, layout: Layout, *, network_ahead: bool) -> Iterato
         )
     else:
         yield mounts.BindRoot(spec.root, "root.path: pivot_root needs a mount")
+    if _new(spec, "user"):
+        yield from _host_files(request)
+        yield surroundings.BecomeRoot("linux.namespaces: everything below needs root of the new user namespace")
     for entry in spec.mounts:
         yield from _mount(entry, request, layout)
     yield from _devices(spec)
     if spec.process.terminal:
-        yield mounts.OpenConsole(spec.process.console_size, "process.terminal")
+        yield devices.OpenConsole(spec.process.console_size, "process.terminal")
     yield from _identity(request)
     for key, value in spec.sysctl.items():
         if not key.startswith("net."):
@@ -218,21 +255,33 @@ def _cgroup_mounts(entry: Mount, options: MountOptions, request: Request, layout
         name = hierarchy.directory.rpartition("/")[2]
         yield mounts.MountBind(directory, f"{entry.destination}/{name}", options, why)
     if options.attributes & MountAttr.RDONLY:
-        yield mounts.ReadonlyMount(entry.destination, "mounts: no new entry beside the hierarchies")
+        yield covers.ReadonlyMount(entry.destination, "mounts: no new entry beside the hierarchies")
 
 
 def _devices(spec: Spec) -> Iterator[Step]:
     bind = _new(spec, "user")
     why = "default device of the runtime specification"
     for path, major, minor in _DEFAULT_DEVICES:
-        yield mounts.MakeDevice(path, "c", major, minor, 0o666, 0, 0, bind, why)
+        yield devices.MakeDevice(path, "c", major, minor, 0o666, 0, 0, bind, why)
     for device in spec.devices:
-        yield mounts.MakeDevice(
+        yield devices.MakeDevice(
             device.path, device.type, device.major, device.minor, device.mode, device.uid, device.gid, bind,
             "linux.devices",
         )  # fmt: skip
     for path, to in _DEFAULT_LINKS:
-        yield mounts.MakeLink(path, to, "default link of the runtime specification")
+        yield devices.MakeLink(path, to, "default link of the runtime specification")
+
+
+def _time_offsets(spec: Spec) -> tuple[tuple[str, int, int], ...]:
+    return tuple((clock, o.get("secs", 0), o.get("nanosecs", 0)) for clock, o in spec.time_offsets.items())
+
+
+def _host_files(request: Request) -> Iterator[Step]:
+    """What is read from the host or written there: as long as the init is root outside, and before the root changes."""
+    if request.seccomp:
+        yield rights.ReadFilter(request.seccomp, "linux.seccomp: compiled once, kept")
+    if request.spec.process.oom_score_adj is not None:
+        yield rights.SetOomScore(request.spec.process.oom_score_adj, "process.oomScoreAdj")
 
 
 def _identity(request: Request) -> Iterator[Step]:
@@ -243,12 +292,10 @@ def _identity(request: Request) -> Iterator[Step]:
         groups = (process.gid, *process.additional_gids)
         yield rights.TakeUser(process.uid, process.gid, tuple(dict.fromkeys(groups)), "process.user")
     yield rights.MakeDirectory(process.cwd, "process.cwd: made when the image lacks it")
-    if request.seccomp:
-        yield rights.ReadFilter(request.seccomp, "linux.seccomp: compiled once, kept")
+    if not _new(request.spec, "user"):
+        yield from _host_files(request)
     if request.spec.hostname or request.spec.domainname:
         yield surroundings.SetHostname(request.spec.hostname, request.spec.domainname, "hostname")
-    if process.oom_score_adj is not None:
-        yield rights.SetOomScore(process.oom_score_adj, "process.oomScoreAdj")
 
 
 def _after(request: Request) -> Iterator[Step]:
@@ -265,11 +312,11 @@ def _after(request: Request) -> Iterator[Step]:
     if _new(spec, "cgroup"):
         yield surroundings.UnshareCgroup("linux.namespaces: its own group is the root it sees")
     for path in spec.readonly_paths:
-        yield mounts.ReadonlyPath(path, "linux.readonlyPaths: the kernel's switches belong to the host")
+        yield covers.ReadonlyPath(path, "linux.readonlyPaths: the kernel's switches belong to the host")
     for path in spec.masked_paths:
-        yield mounts.MaskPath(path, "linux.maskedPaths: tells about the host or harms it")
+        yield covers.MaskPath(path, "linux.maskedPaths: tells about the host or harms it")
     if spec.root_readonly:
-        yield mounts.ReadonlyRoot("root.readonly")
+        yield covers.ReadonlyRoot("root.readonly")
     yield mounts.PivotRoot("from here on the host's files have no name")
     yield from _rights(request)
     yield rights.Execute(spec.process.args, "process.args")

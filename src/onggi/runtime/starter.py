@@ -26,6 +26,7 @@ from onggi.kernel.cgroup.layout import Layout
 from onggi.runtime import container, sync
 from onggi.runtime.init import rows
 from onggi.runtime.log import open_log
+from onggi.runtime.mapped import host_root
 from onggi.runtime.request import Request
 from onggi.trace import Trace
 
@@ -108,6 +109,10 @@ def _pipes(request: Request) -> tuple[tuple[int, int, int], list[int]]:
         ours.append(in_w)
     else:
         in_r = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    if request.spec.uid_mappings:  # so that root inside may open /dev/stdout again
+        root = host_root(request.spec.uid_mappings)
+        for descriptor in (in_r, out_w, err_w) if request.open_stdin else (out_w, err_w):
+            os.fchown(descriptor, root, -1)
     if request.user is not None or request.spec.process.uid:
         for descriptor in (out_w, err_w):  # a program that is not root may open /dev/stdout again
             os.fchmod(descriptor, 0o622)

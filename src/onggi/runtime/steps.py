@@ -57,6 +57,8 @@ class Context:
     """The slave of the container's terminal."""
     keeper: socket | None = None
     """In the init: the socket to the keeper."""
+    handed: list[int] = field(default_factory=list)
+    """Detached mounts that the keeper opened for an init with ids of its own, in the plan's order."""
     uid: int = 0
     gid: int = 0
     groups: tuple[int, ...] = ()

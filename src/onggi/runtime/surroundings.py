@@ -109,6 +109,31 @@ class UnshareCgroup:
 
 
 @dataclass(frozen=True, slots=True)
+class SetTimeOffsets:
+    """A time namespace whose clocks are off by so much (time_namespaces(7)).
+
+    The offsets can be written until somebody is inside, and a process that was cloned into a new time namespace is. So
+    the init unshares it, which holds for its children only, and the execve at the end takes itself in.
+    """
+
+    offsets: tuple[tuple[str, int, int], ...]
+    """Clock (monotonic, boottime), seconds, nanoseconds."""
+    why: str
+
+    def describe(self) -> str:
+        return "unshare --time " + " ".join(f"--{clock} {seconds}" for clock, seconds, _ in self.offsets)
+
+    def apply(self, context: Context) -> None:
+        process.unshare(Clone.NEWTIME)
+        text = "".join(f"{clock} {seconds} {nanoseconds}\n" for clock, seconds, nanoseconds in self.offsets)
+        descriptor = os.open("/proc/self/timens_offsets", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, text.encode())
+        finally:
+            os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
 class JoinNamespace:
     """Enter a namespace that exists: setns(2)."""
 

@@ -2,7 +2,8 @@
 
     keeper                                   init
       │ ── clone3 ───────────────────────────► born
-      │ writes the id maps
+      │ (with ids of its own:) writes the id maps, opens the host's files
+      │ ── {"handed": 3} + 3 fds ────────────► detached mounts, in the plan's order
       │ ── {"go": "mapped"} ─────────────────► root, mounts, devices, names
       │ joins the cgroup, makes the links
       │ ◄──────────── {"console": true} + fd ─ (with a terminal: its master)
@@ -27,6 +28,8 @@ from typing import Any
 from onggi.errors import StartFailed, from_fields
 
 _LARGEST = 1 << 20
+_MOST_AT_ONCE = 200
+"""Descriptors beside one message: the kernel takes 253."""
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -49,11 +52,25 @@ def receive(end: socket.socket, size: int, most: int) -> tuple[bytes, list[int]]
     return data, numbers.tolist()
 
 
-def wait_go(end: socket.socket, word: str) -> None:
-    """In the init: until the keeper says `word`; when the keeper is gone there is nothing left to live for."""
-    data = end.recv(4096)
-    if not data or json.loads(data).get("go") != word:
-        os._exit(1)
+def hand_over(end: socket.socket, descriptors: list[int]) -> None:
+    """In the keeper: give the init these descriptors and close our own."""
+    for start in range(0, len(descriptors), _MOST_AT_ONCE):
+        some = descriptors[start : start + _MOST_AT_ONCE]
+        socket.send_fds(end, [json.dumps({"handed": len(some)}).encode()], some, socket.MSG_NOSIGNAL)
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def wait_go(end: socket.socket, word: str) -> list[int]:
+    """In the init: until the keeper says `word`; what it handed over before. Without a keeper there is nothing to live for."""
+    handed: list[int] = []
+    while True:
+        data, descriptors = receive(end, 4096, _MOST_AT_ONCE)
+        if not data:
+            os._exit(1)
+        handed += descriptors
+        if json.loads(data).get("go") == word:
+            return handed
 
 
 @dataclass(slots=True)

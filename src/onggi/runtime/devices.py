@@ -1,0 +1,133 @@
+"""Steps for the container's /dev: nodes, links, the terminal.
+
+What an image or a shared directory has in a node's place is looked at, never trusted. You come from `steps`; the order is
+`plan`'s; read next: `covers`.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import socket
+import stat
+from dataclasses import dataclass
+
+from onggi.errors import Invalid
+from onggi.kernel import mount as kernel_mount
+from onggi.kernel import tty
+from onggi.kernel.path import open_in_root
+from onggi.runtime.mounts import directory_of, put
+from onggi.runtime.steps import Context
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDevice:
+    """A device node in the container's /dev."""
+
+    path: str
+    type: str
+    major: int
+    minor: int
+    mode: int
+    uid: int
+    gid: int
+    bind: bool
+    why: str
+
+    def describe(self) -> str:
+        if self.bind:
+            return f"mount --bind {self.path} {self.path}"
+        return f"mknod -m {self.mode:o} {self.path} {self.type} {self.major} {self.minor}"
+
+    def apply(self, context: Context) -> None:
+        if self.bind:
+            self._show(context)
+            return
+        parent_path, name = posixpath.split(self.path)
+        parent = directory_of(context.root, parent_path, 0)
+        try:
+            self._make_node(name, parent)
+            if self.uid or self.gid:
+                os.chown(name, self.uid, self.gid, dir_fd=parent, follow_symlinks=False)
+        finally:
+            os.close(parent)
+
+    def _show(self, context: Context) -> None:
+        """In a user namespace mknod(2) is refused: show the host's node of that name, if it is that device."""
+        tree = kernel_mount.clone_tree(self.path, recursive=False)
+        try:
+            if not self._is_it(os.fstat(tree)):
+                raise Invalid("show device", self.path, "the host has something else under this name")
+            put(tree, self.path, context)
+        finally:
+            os.close(tree)
+
+    def _kind(self) -> int:
+        return {"b": stat.S_IFBLK, "p": stat.S_IFIFO}.get(self.type, stat.S_IFCHR)
+
+    def _is_it(self, found: os.stat_result) -> bool:
+        device = os.makedev(self.major, self.minor)
+        return stat.S_IFMT(found.st_mode) == self._kind() and (self.type == "p" or found.st_rdev == device)
+
+    def _make_node(self, name: str, parent: int) -> None:
+        umask = os.umask(0)  # a chmod(2) afterwards would go by name, and names can be swapped
+        try:
+            os.mknod(name, self._kind() | self.mode, os.makedev(self.major, self.minor), dir_fd=parent)
+        except FileExistsError:
+            if not self._is_it(os.stat(name, dir_fd=parent, follow_symlinks=False)):
+                raise Invalid("make device", self.path, "the image has something else in its place") from None
+        finally:
+            os.umask(umask)
+
+
+@dataclass(frozen=True, slots=True)
+class MakeLink:
+    """A symbolic link in the container's /dev."""
+
+    path: str
+    to: str
+    why: str
+
+    def describe(self) -> str:
+        return f"ln -s {self.to} {self.path}"
+
+    def apply(self, context: Context) -> None:
+        parent_path, name = posixpath.split(self.path)
+        parent = directory_of(context.root, parent_path, 0)
+        try:
+            os.symlink(self.to, name, dir_fd=parent)
+        except FileExistsError:
+            return  # the image brought its own
+        finally:
+            os.close(parent)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenConsole:
+    """A terminal from the container's own devpts, its master sent to the keeper."""
+
+    size: tuple[int, int] | None
+    why: str
+
+    def describe(self) -> str:
+        return "open /dev/ptmx; mount --bind /dev/pts/0 /dev/console"
+
+    def apply(self, context: Context) -> None:
+        master = open_in_root(context.root, "/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY)
+        try:
+            tty.unlock(master)
+            if self.size:
+                tty.set_size(master, *self.size)
+            context.console = tty.open_peer(master)
+            self._show(context)
+            assert context.keeper is not None
+            socket.send_fds(context.keeper, [b'{"console": true}'], [master])
+        finally:
+            os.close(master)
+
+    def _show(self, context: Context) -> None:
+        peer = kernel_mount.clone_tree(f"/proc/self/fd/{context.console}", recursive=False)
+        try:
+            put(peer, "/dev/console", context)
+        finally:
+            os.close(peer)
