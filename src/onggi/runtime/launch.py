@@ -20,6 +20,7 @@ import select
 import signal
 import socket
 import sys
+import time
 from typing import NoReturn
 
 from onggi.kernel import mount, process
@@ -30,6 +31,8 @@ from onggi.runtime import keeper
 _READY = b"ready"
 _WAITING = 3
 """Keepers in waiting: a burst takes them at once, the next ones follow as fast as a fork."""
+_PAUSE = 0.05
+"""Seconds before one that died while it waited is replaced."""
 
 
 def main() -> NoReturn:
@@ -65,23 +68,36 @@ def serve(engine: socket.socket) -> NoReturn:
     gc.collect()
     gc.freeze()
     gc.disable()
-    taken_r, taken_w = os.pipe2(os.O_CLOEXEC)
+    poll, waiting = select.poll(), set[int]()
     for _ in range(_WAITING):
-        if os.fork() == 0:
-            os.close(taken_r)
-            keeper.wait(engine, taken_w, layout)
+        waiting.add(_fork_keeper(engine, layout, waiting))
     engine.send(_READY)
-    poll = select.poll()
-    poll.register(taken_r, select.POLLIN)
+    for descriptor in waiting:
+        poll.register(descriptor, select.POLLIN)
     poll.register(engine, select.POLLRDHUP)
     while True:
         for descriptor, _ in poll.poll():
-            if descriptor != taken_r:
+            if descriptor not in waiting:
                 os._exit(0)  # the engine is gone; the keepers in waiting see it too
-            for _ in os.read(taken_r, 64):
-                if os.fork() == 0:
-                    os.close(taken_r)
-                    keeper.wait(engine, taken_w, layout)
+            if not os.read(descriptor, 1):  # it died waiting: should that be the rule, do not do nothing else
+                time.sleep(_PAUSE)
+            poll.unregister(descriptor)
+            waiting.remove(descriptor)
+            os.close(descriptor)
+            successor = _fork_keeper(engine, layout, waiting)
+            waiting.add(successor)
+            poll.register(successor, select.POLLIN)
+
+
+def _fork_keeper(engine: socket.socket, layout: Layout, waiting: set[int]) -> int:
+    """A keeper in waiting; what it gives tells by a byte that it has a request, by end of file that it died without."""
+    heard, taken = os.pipe2(os.O_CLOEXEC)
+    if os.fork() == 0:
+        for descriptor in (heard, *waiting):
+            os.close(descriptor)
+        keeper.wait(engine, taken, layout)
+    os.close(taken)
+    return heard
 
 
 if __name__ == "__main__":

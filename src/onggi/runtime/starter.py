@@ -37,6 +37,7 @@ MOST_DESCRIPTORS = 200
 def start_one(engine: socket.socket, taken: int, keeper: socket.socket, layout: Layout) -> NoReturn:
     """The starter's life: wait for a request, tell the launcher, start, hand over."""
     process.set_name("onggi-starter")
+    process.set_death_signal(signal.SIGKILL)  # without its keeper it must take no request
     container.warm_up(layout)
     network = container.make_network_ahead()
     data, descriptors = sync.receive(engine, 4096, MOST_DESCRIPTORS)
