@@ -25,6 +25,7 @@ from typing import NoReturn
 
 from onggi.kernel import mount, process
 from onggi.kernel.cgroup.detect import detect
+from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import Clone, MountAttr, Ms
 from onggi.runtime import keeper
 
