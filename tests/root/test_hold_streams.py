@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import socket
@@ -10,8 +11,6 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-
-import pytest
 
 from harness import image
 from harness.api import Api
@@ -114,10 +113,9 @@ def test_a_client_that_never_reads_its_echo_does_not_hang_the_engine(api: Api) -
     """It pours 30 MB into `cat` and reads nothing; the engine answers others all the while."""
     box, connection = start_attached(api, "cat", stdin=True)
     connection.settimeout(2)
-    with pytest.raises(TimeoutError):  # somewhere the pipe is full: that is its own trouble alone
+    with contextlib.suppress(TimeoutError):  # somewhere a pipe is full: that is its own trouble alone
         for _ in range(30 * 16):
             connection.sendall(b"x" * (1 << 16))
-        raise TimeoutError  # or all of it is kept: as good
     assert api("GET", "/_ping").status == 200
     assert box.state["Running"]
     connection.close()
