@@ -226,6 +226,8 @@ def _inside(request: Request, layout: Layout, *, network_ahead: bool) -> Iterato
 def _mount(entry: Mount, request: Request, layout: Layout) -> Iterator[Step]:
     options = parse_options(entry.options)
     why = f"mounts: {entry.destination}"
+    if options.idmap and not _new(request.spec, "user"):
+        raise Unsupported("mount", options.idmap, "this mount option needs a new user namespace")
     if entry.type in ("cgroup", "cgroup2"):
         yield from _cgroup_mounts(entry, options, request, layout)
     elif entry.type == SHARED:
