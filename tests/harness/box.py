@@ -12,6 +12,8 @@ from typing import Any
 
 from harness import image
 from harness.api import Answer, Api
+from harness.engine import EngineProcess
+from harness.leftovers import Leftovers
 
 SECONDS = 20.0
 
@@ -23,6 +25,14 @@ def wait_until(holds: Callable[[], Any], what: str, seconds: float = SECONDS) ->
         assert time.monotonic() < deadline, f"still not: {what}"
         time.sleep(0.005)
     return found
+
+
+def wait_until_clean(engine: EngineProcess, before: Leftovers, seconds: float = SECONDS) -> None:
+    """Wait until the machine has nothing of the engine's that it did not have `before`: the kernel takes links away late."""
+    deadline = time.monotonic() + seconds
+    while left := engine.leftovers().since(before):
+        assert time.monotonic() < deadline, f"this is left: {left}"
+        time.sleep(0.05)
 
 
 def unframe(data: bytes) -> tuple[bytes, bytes]:
@@ -122,6 +132,14 @@ class Box:
             except OSError:  # it ended while we looked
                 continue
         return sorted(found)
+
+    def wait_gone(self) -> None:
+        """Wait until the engine does not know it any more."""
+        wait_until(lambda: self.api("GET", f"/containers/{self.id}/json").status == 404, f"{self.id[:12]} is removed")
+
+    def wait_empty(self) -> None:
+        """Wait until no process is in its cgroup."""
+        wait_until(lambda: not self.processes(), f"{self.id[:12]} has no process")
 
     def kill(self, signal: str = "KILL") -> None:
         """Send a signal."""

@@ -118,4 +118,5 @@ class EngineProcess:
                 self.kill()
             if self._owns_network:
                 self.network.close()
+            leftovers.remove_group(self.instance)
             shutil.rmtree(self.root, ignore_errors=True)

@@ -65,6 +65,13 @@ def _cgroups(instance: str) -> Iterator[str]:
             yield from (str(path) for path in (Path(place) / instance).glob("**/"))
 
 
+def remove_group(instance: str) -> None:
+    """Remove the instance's own group, which outlives its containers; a group that is not empty stays, to be found."""
+    for group in list(_cgroups(instance)):
+        with contextlib.suppress(OSError):
+            os.rmdir(group)
+
+
 def _processes(root: str, instance: str) -> Iterator[str]:
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it ended while we looked

@@ -104,7 +104,7 @@ def test_a_container_that_does_not_run_has_no_namespaces_to_share(api: Api, fiel
 
 def test_a_process_has_a_pid_on_each_level(api: Api) -> None:
     """NSpid: its pid on the host, then the one inside."""
-    box = Box.run(api, "sh", "-c", "sleep 60 & wait")
+    box = Box.run(api, "sh", "-c", "sleep 60 & echo up; wait").says("up")
     child = next(pid for pid in box.processes() if pid != box.pid)
     assert status_of(box.pid)["NSpid"].split() == [str(box.pid), "1"]
     outside, inside = status_of(child)["NSpid"].split()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import threading
@@ -236,6 +237,28 @@ def test_collection_waits_for_nobody(store: Store) -> None:
         assert len(store.content.all()) == 1
     assert store.collect().blobs
     assert store.content.all() == []
+
+
+def test_a_layer_that_a_power_cut_left_half_is_removed_at_the_start(store: Store) -> None:
+    """It has its name and not its bytes, and no image, because that comes after the disk was waited for."""
+    layer = store.layers.directory / digest(BASE)[7:]
+    (layer / "diff").mkdir(parents=True)
+    (layer / "layer.json").touch()
+    assert store.start().layers
+    assert store.layers.all() == []
+
+
+def test_two_collections_do_not_tread_on_each_other(store: Store) -> None:
+    """What another one is removing is left to it; should it be killed, the next removes it."""
+    aside = store.root / "layers/.aside-1234"
+    (aside / "diff").mkdir(parents=True)
+    fd = os.open(aside, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    assert store.collect().done
+    assert aside.exists()
+    os.close(fd)
+    assert store.collect().done
+    assert not aside.exists()
 
 
 def test_what_killed_writers_left_is_swept_at_the_start(store: Store) -> None:

@@ -20,10 +20,12 @@ from forked import in_child
 from harness.imagetar import directory, hard, link, member, packed
 from onggi.errors import Corrupt, LimitExceeded, OnggiError
 from onggi.kernel import mount, process
+from onggi.kernel.fd import Fd
 from onggi.kernel.flags import Clone, Ms
 from onggi.oci.digest import Digest
 from onggi.store.layers import Layers
 from onggi.store.limits import Limits
+from onggi.store.tree import remove
 
 pytestmark = pytest.mark.root
 
@@ -292,7 +294,8 @@ def test_no_order_of_links_and_dots_leads_out(tmp_path: Path, entries: list[tupl
     (tmp_path / "blob").write_bytes(data)
     with contextlib.suppress(Corrupt):
         layers.apply(digest, digest, tmp_path / "blob", verified=True, progress=lambda count: None)
-    layers.remove(digest)
+    with Fd(os.open(layers.directory, os.O_PATH)) as place:
+        remove(place.fileno(), digest.hex)
     assert os.listdir(layers.directory) == []
     assert sorted(os.listdir(outside)) == ["a", "data"]
     assert (outside / "a").read_text() == "host"
@@ -392,9 +395,9 @@ def test_names_beyond_what_a_kernel_opens_stop(apply: Apply, name: str) -> None:
 def test_a_deep_tree_is_removed(apply: Apply, tmp_path: Path) -> None:
     """A thousand directories deep, without a thousand descriptors."""
     tree = apply(member("a/" * 1000 + "x"))
-    layers = Layers(tmp_path)
-    layers.remove(Digest("sha256", tree.parent.name))
-    assert os.listdir(layers.directory) == []
+    with Fd(os.open(tree.parent.parent, os.O_PATH)) as layers:
+        remove(layers.fileno(), tree.parent.name)
+    assert os.listdir(tree.parent.parent) == []
 
 
 def test_the_layer_is_unpacked_once(apply: Apply) -> None:

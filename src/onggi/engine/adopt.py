@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable
@@ -22,20 +23,23 @@ from onggi.errors import OnggiError
 from onggi.kernel.cgroup.layout import Layout
 from onggi.runtime.keeper import EXIT_NAME, SOCKET_NAME, STATE_NAME
 
+_log = logging.getLogger("onggi.adopt")
 _TRACE = "trace.json"
+_ENDPOINTS = "endpoints.json"
 Ended = Callable[[Container, dict[str, Any] | None], None]
 
 
 async def reconnect(instance: Instance, container: Container, ended: Ended) -> KeeperLink | None:
     """The line to a keeper that is still there, its state written into the record; None when nobody listens."""
     run_dir = instance.run_dir(container.id)
+    confirmed = False
     try:
         directory = os.open(run_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
         path = f"/proc/self/fd/{directory}/{SOCKET_NAME}"  # sun_path holds 107 bytes
-        link = KeeperLink.connect(path, lambda record: ended(container, record))
+        link = KeeperLink.connect(path, lambda record: ended(container, record) if confirmed else None)
     except OSError:  # no socket, or nobody behind it
         return None
     finally:
@@ -43,8 +47,10 @@ async def reconnect(instance: Instance, container: Container, ended: Ended) -> K
     link.adopted()
     try:
         state = await link.ask("state")
-    except OnggiError:  # it ended between the two calls
+    except OnggiError:  # it ended between the two calls: the caller finds its exit record
         return None
+    confirmed = True
+    container.record.endpoints = _read(run_dir / _ENDPOINTS) or []
     record = container.record.state
     record.pid, record.started_at = state["pid"], state["started_at"]
     container.namespaces, container.warnings = state["namespaces"], state["warnings"]
@@ -55,7 +61,8 @@ async def reconnect(instance: Instance, container: Container, ended: Ended) -> K
 
 def exit_record(instance: Instance, container_id: str) -> dict[str, Any] | None:
     """What the keeper left about the end of the last run."""
-    return _read(instance.run_dir(container_id) / EXIT_NAME)
+    found: dict[str, Any] | None = _read(instance.run_dir(container_id) / EXIT_NAME)
+    return found
 
 
 def ran(instance: Instance, container_id: str) -> bool:
@@ -63,18 +70,18 @@ def ran(instance: Instance, container_id: str) -> bool:
     return (instance.run_dir(container_id) / STATE_NAME).exists()
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path) -> Any:
     try:
-        record: dict[str, Any] = json.loads(path.read_bytes())
+        return json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
-    return record
 
 
-def forget_run(run_dir: Path) -> None:
-    """Remove what the last run left, before the next one begins."""
+def begin_run(run_dir: Path, endpoints: list[dict[str, Any]]) -> None:
+    """Remove what the last run left, and note the next one's addresses: they are taken before any record says so."""
     for name in (EXIT_NAME, STATE_NAME, SOCKET_NAME):
         (run_dir / name).unlink(missing_ok=True)
+    (run_dir / _ENDPOINTS).write_text(json.dumps(endpoints))
 
 
 def remove_trees(*directories: Path) -> None:
@@ -99,10 +106,13 @@ def read_trace(instance: Instance, container_id: str) -> list[list[Any]]:
 
 
 def clean_cgroup(layout: Layout, path: str) -> None:
-    """Kill what is left in a group and remove it."""
-    if layout.exists(path):
-        layout.kill(path)
-        layout.remove(path)
+    """Kill what is left in a group and remove it; what resists is logged, for the rest of a container must go on."""
+    try:
+        if layout.exists(path):
+            layout.kill(path)
+            layout.remove(path)
+    except OnggiError as error:
+        _log.error("%s", error)
 
 
 def remove_group(instance: Instance, layout: Layout) -> None:

@@ -11,6 +11,7 @@ from onggi.engine.images import Images
 from onggi.engine.instance import Instance
 from onggi.engine.launcher import Launcher
 from onggi.engine.networks import Networks, Options
+from onggi.engine.parts import Parts
 from onggi.engine.records import Records
 from onggi.engine.system import Counts, System
 from onggi.kernel.cgroup.detect import detect
@@ -59,7 +60,7 @@ class Engine:
         self.networks = Networks(options, KernelLog(), self._name_of)
         self.images = Images(instance, self.events, self._users_of_image)
         self.containers = Containers(
-            instance, layout, self._records, self._launcher, self.images, self.networks, self.events
+            Parts(instance, layout, self._records, self._launcher, self.images, self.networks, self.events)
         )
         self.system = System(instance, layout, self.events, self._count)
 

@@ -245,7 +245,7 @@ class Reader:
             entry.link = pending.link
         if records:
             _apply_records(entry, records)
-        if records.get("size") and (entry.kind is _FILE or self._size or self._left):
+        if entry.kind is _FILE and records.get("size"):
             self._expect(pax_number(records["size"], "size"))
             entry.size = self._left
         if entry.kind is _FILE:

@@ -41,6 +41,11 @@ class Confined:
             _child(tree, work, write_end, keep, parent)
         os.close(write_end)
 
+    @property
+    def pid(self) -> int:
+        """The child's process id; 0 once it was waited for."""
+        return self._pid
+
     def wait(self, seconds: float) -> bool:
         """Whether the child answered or died within that time."""
         return bool(select.select([self._answer.fileno()], [], [], seconds)[0])

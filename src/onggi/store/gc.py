@@ -7,6 +7,7 @@ It never waits for somebody who is adding: whatever is left then, the next one r
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from onggi.kernel.fd import Fd
 from onggi.oci import image as spec
 from onggi.oci.digest import Digest
 from onggi.store import tree
-from onggi.store.content import ASIDE, Content
+from onggi.store.content import ASIDE
 from onggi.store.images import Images
 from onggi.store.layers import Layers
 from onggi.store.snapshots import Snapshots
@@ -34,23 +35,43 @@ class Collected:
 
 
 def collect(images: Images, snapshots: Snapshots) -> Collected:
-    """Remove all blobs and layers that no image and no container refers to, and what killed writers left aside."""
+    """Remove all blobs and layers that no image and no container refers to, and what killed writers left aside.
+
+    Only names are taken away while others have to wait: the files of a layer can be many, and are removed after that.
+    """
     with images.locks.removing() as free:
         if not free:
             return Collected(done=False)
-        with images.locks.records():
-            blobs, layers = _reachable(images)
-        layers |= snapshots.held()
-        _sweep(images.content.root, images.content, images.layers)
-        old_layers = [layer for layer in images.layers.all() if layer not in layers]
-        old_blobs = [blob for blob in images.content.all() if blob not in blobs]
-        freed = sum(images.layers.size(layer) for layer in old_layers)
-        freed += sum(images.content.size(blob) for blob in old_blobs)
-        for layer in old_layers:
-            images.layers.remove(layer)
-        for blob in old_blobs:
-            images.content.path(blob).unlink()
-        return Collected(True, tuple(old_blobs), tuple(old_layers), freed)
+        collected = _take_names(images, snapshots)
+        content, layers = images.content, images.layers
+        places = (content.root, *filter(Path.is_dir, content.blobs.iterdir()), layers.directory)
+        left = [(place, name) for place in places for name in os.listdir(place) if name.startswith(ASIDE)]
+    for place, name in left:
+        _remove_aside(place, name)
+    return collected
+
+
+def _take_names(images: Images, snapshots: Snapshots) -> Collected:
+    with images.locks.records():
+        blobs, layers = _reachable(images)
+    layers |= snapshots.held()
+    old_layers = [layer for layer in images.layers.all() if layer not in layers]
+    old_blobs = [blob for blob in images.content.all() if blob not in blobs]
+    freed = sum(_size(images.layers, layer) for layer in old_layers)
+    freed += sum(images.content.size(blob) for blob in old_blobs)
+    for layer in old_layers:
+        images.layers.put_aside(layer)
+    for blob in old_blobs:
+        images.content.path(blob).unlink()
+    return Collected(True, tuple(old_blobs), tuple(old_layers), freed)
+
+
+def _size(layers: Layers, layer: Digest) -> int:
+    """The layer's size; 0 if a power cut took the note of it, which must not keep the layer for ever."""
+    try:
+        return layers.size(layer)
+    except (NotFound, Corrupt):
+        return 0
 
 
 def _reachable(images: Images) -> tuple[set[Digest], set[Digest]]:
@@ -66,10 +87,16 @@ def _reachable(images: Images) -> tuple[set[Digest], set[Digest]]:
     return blobs, layers
 
 
-def _sweep(root: Path, content: Content, layers: Layers) -> None:
-    """What was being written by processes that are gone: nobody is writing now."""
-    for directory in (root, *filter(Path.is_dir, content.blobs.iterdir()), layers.directory):
-        with Fd(os.open(directory, tree.DIRECTORY)) as fd:
-            for name in os.listdir(directory):
-                if name.startswith(ASIDE):
-                    tree.remove(fd.fileno(), name)
+def _remove_aside(place: Path, name: str) -> None:
+    """Remove what lies aside, unless another collection is at it: whoever removes a directory holds its flock(2)."""
+    with Fd(os.open(place, tree.DIRECTORY)) as parent:
+        try:
+            found = Fd(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent.fileno()))
+        except FileNotFoundError:
+            return
+        with found:
+            try:
+                fcntl.flock(found.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            tree.remove(parent.fileno(), name)

@@ -130,15 +130,9 @@ class Layers:
         with Fd(os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as directory:
             syncfs(directory)
 
-    def remove(self, chain: Digest) -> None:
-        """Remove the layer: first its name, so that no half of it is ever found."""
-        aside = ASIDE + os.urandom(8).hex()
-        with Fd(os.open(self.directory, tree.DIRECTORY)) as directory:
-            try:
-                os.rename(chain.hex, aside, src_dir_fd=directory.fileno(), dst_dir_fd=directory.fileno())
-            except FileNotFoundError:
-                return
-            tree.remove(directory.fileno(), aside)
+    def put_aside(self, chain: Digest) -> None:
+        """Take the layer's name away, so that no half of it is ever found; `store/gc` removes its files."""
+        os.rename(self.directory / chain.hex, self.directory / (ASIDE + os.urandom(8).hex()))
 
     def _land(self, aside: Path, chain: Digest) -> None:
         try:
@@ -152,6 +146,8 @@ class Layers:
             note: dict[str, Any] = json.loads((self.directory / chain.hex / "layer.json").read_bytes())
         except FileNotFoundError:
             raise NotFound("find layer", str(chain), "it is not unpacked", code="layer.not-found") from None
+        except ValueError as error:
+            raise Corrupt("read layer", str(chain), f"layer.json: {error}") from None
         return note
 
     def _unpack(self, target: Path, diff_id: Digest, blob: Path, verified: bool, progress: Progress) -> dict[str, Any]:
