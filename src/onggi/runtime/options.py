@@ -38,6 +38,16 @@ _IGNORED = frozenset({"defaults", "bind", "rbind", "z", "Z", "tmpcopyup"})
 _REFUSED = frozenset({"sync", "async", "mand", "nomand", "remount"})
 
 
+KNOWN = (
+    *_ATTRIBUTES,
+    *("r" + word for word in _ATTRIBUTES),
+    *_PROPAGATION,
+    *("r" + word for word in _PROPAGATION),
+    *("bind", "rbind", "defaults", "idmap", "ridmap"),
+)
+"""Every word that is no file system's own."""
+
+
 @dataclass(frozen=True, slots=True)
 class MountOptions:
     """The options of one mount, sorted by what they are."""

@@ -44,7 +44,7 @@ _CLONE = {
     "cgroup": Clone.NEWCGROUP,
 }
 # The nodes that the runtime specification promises (config-linux.md, "Default Devices").
-_DEFAULT_DEVICES = (
+DEFAULT_DEVICES = (
     ("/dev/null", 1, 3),
     ("/dev/zero", 1, 5),
     ("/dev/full", 1, 7),
@@ -263,7 +263,7 @@ def _cgroup_mounts(entry: Mount, options: MountOptions, request: Request, layout
 def _devices(spec: Spec) -> Iterator[Step]:
     bind = _new(spec, "user")
     why = "default device of the runtime specification"
-    for path, major, minor in _DEFAULT_DEVICES:
+    for path, major, minor in DEFAULT_DEVICES:
         yield devices.MakeDevice(path, "c", major, minor, 0o666, 0, 0, bind, why)
     for device in spec.devices:
         yield devices.MakeDevice(
