@@ -46,7 +46,7 @@ class Creation:
         reserved = self._parts.directory.reserve(name, container_id)
         try:
             record = await self._record(container_id, reserved, body, image, mounts)
-            self._try_plan(record, body)
+            self._try_request(record, body)
             await self._parts.records.put(record)
         except BaseException:
             self._parts.directory.release(reserved, container_id)
@@ -117,11 +117,10 @@ class Creation:
         document["NetworkingConfig"] = to_wire(body.networking_config)
         return document
 
-    def _try_plan(self, record: ContainerRecord, body: ContainerCreate) -> None:
-        """Build the plan once without acting: what cannot be meant is refused at create, as Docker does."""
+    def _try_request(self, record: ContainerRecord, body: ContainerCreate) -> None:
+        """Make the runtime's request once without sending it: what cannot be meant is refused at create, as in Docker."""
         around = spec.Surroundings([], {}, record.id[:12], lambda *_: 1)
-        document = spec.document(self._parts.instance, record, body, around)
-        plan.build(from_json(document), self._parts.layout)
+        from_json(spec.document(self._parts.instance, record, body, around))
 
     def _doubts(self, body: ContainerCreate, image: ContainerImage) -> list[str]:
         found = []

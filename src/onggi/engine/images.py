@@ -11,7 +11,6 @@ import builtins
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from onggi.engine import image_load, image_views
 from onggi.engine.blocking import blocking
@@ -40,14 +39,7 @@ class ContainerImage:
 
     id: str
     run: RunConfig
-
-
-class _Identified(Protocol):
-    """What `prepare` wants to know."""
-
-    @property
-    def id(self) -> str:
-        """The digest of the image's config."""
+    layers: tuple[Digest, ...]
 
 
 class Images:
@@ -72,21 +64,20 @@ class Images:
     async def for_container(self, name: str, platform: str) -> ContainerImage:
         """The image that `name` means; a built-in one is made now. NotFound if there is none, or none for `platform`."""
         try:
-            image = await self._find(name)
+            image = self._store.images.resolve(name)  # from memory, in microseconds: a thread would cost more
         except NotFound:
             image = await self._make(name)
         if platform:
             _check_platform(image, name, Platform.parse(platform))
-        return ContainerImage(str(image.id), image.config.run)
+        return ContainerImage(str(image.id), image.config.run, image.layers)
 
-    async def prepare(self, container_id: str, image: _Identified) -> Overlay:
+    async def prepare(self, container_id: str, image: ContainerImage) -> Overlay:
         """The directories of a new container."""
-        found = await blocking(self._store.images.get, Digest.parse(image.id))
-        return await blocking(self._store.snapshots.prepare, container_id, found.layers)
+        return await blocking(self._store.snapshots.prepare, container_id, image.layers)
 
-    async def discard(self, container_id: str) -> None:
-        """Remove a container's directories."""
-        await blocking(self._store.snapshots.remove, container_id)
+    def discard(self, container_id: str) -> None:
+        """Remove a container's directories; this blocks."""
+        self._store.snapshots.remove(container_id)
 
     # -- for people ----------------------------------------------------------------------------------------------------
 

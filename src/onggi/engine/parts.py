@@ -51,10 +51,11 @@ class Parts:
 
     async def discard(self, container_id: str) -> None:
         """Remove everything of a container's on disk."""
-        await self.images.discard(container_id)
-        await blocking(
-            adopt.remove_trees, self.instance.container_dir(container_id), self.instance.run_dir(container_id)
-        )
+        await blocking(self._discard, container_id)
+
+    def _discard(self, container_id: str) -> None:
+        self.images.discard(container_id)
+        adopt.remove_trees(self.instance.container_dir(container_id), self.instance.run_dir(container_id))
 
     def tell(self, container: Container, action: str, **attributes: str) -> None:
         """Publish an event of this container."""

@@ -9,6 +9,7 @@ Not here: which capabilities a container gets (that is the engine's choice). Cal
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -163,14 +164,22 @@ def from_spec(capabilities: Mapping[str, Iterable[str]] | None) -> CapabilitySet
 def bounded() -> int:
     """PR_CAPBSET_READ of prctl(2), for every capability that this kernel knows."""
     bits = 0
+    for n in range(count()):
+        bits |= _prctl(_PR_CAPBSET_READ, n, 0, 0, 0) << n
+    return bits
+
+
+@functools.cache
+def count() -> int:
+    """How many capabilities this kernel knows; asked once, since the answer is the same until it is booted again."""
     for n in range(64):
         try:
-            bits |= _prctl(_PR_CAPBSET_READ, n, 0, 0, 0) << n
+            _prctl(_PR_CAPBSET_READ, n, 0, 0, 0)
         except KernelError as error:
             if error.errno != _EINVAL:
                 raise
-            break  # n is one more than the kernel's last capability
-    return bits
+            return n  # one more than the last
+    return 64
 
 
 def current() -> CapabilitySets:

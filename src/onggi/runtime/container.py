@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from onggi.errors import OnggiError, StartFailed
-from onggi.kernel import process
+from onggi.kernel import capability, process
 from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import Clone
+from onggi.kernel.netlink import Netlink
 from onggi.runtime import init, sync
 from onggi.runtime.plan import Plan, build
 from onggi.runtime.request import Request, from_json
@@ -59,10 +60,12 @@ class Started:
 
 
 def make_network_ahead() -> int:
-    """A descriptor of a new, empty network namespace; -1 where there cannot be one. We stay in our own."""
+    """A descriptor of a new network namespace with its loopback up; -1 where there cannot be one. We stay in ours."""
     home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         process.unshare(Clone.NEWNET)
+        with Netlink() as netlink:
+            netlink.loopback_up()
         made = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         process.setns(home, Clone.NEWNET)
     except OSError:  # a limit of namespaces, or no right to them: the container's own start will say which
@@ -180,6 +183,7 @@ def _remove_cgroup(layout: Layout, path: str) -> None:
 
 def warm_up(layout: Layout) -> None:
     """Go through what a start goes through, short of acting: a forked process pays for each page that it first writes."""
+    capability.count()
     request = from_json(_SAMPLE)
     for _, step in build(request, layout).in_order():
         step.describe()

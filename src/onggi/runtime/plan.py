@@ -103,7 +103,7 @@ def build(request: Request, layout: Layout, *, network_ahead: bool = False) -> P
         mapping=mapping,
         beside=tuple(_beside(request)),
         inside=inside,
-        after=tuple(_after(request)),
+        after=tuple(_after(request, network_ahead=network_ahead)),
         warnings=tuple(missing.text() for missing in layout.missing(spec.resources)),
     )
 
@@ -191,7 +191,9 @@ def _inside(request: Request, layout: Layout, *, network_ahead: bool) -> Iterato
         why = "linux.cgroupsPath: in the group before anything else, with all that it will ever fork"
         yield surroundings.JoinCgroup(spec.cgroups_path, joined, why)
     if network_ahead:
-        yield surroundings.EnterNetwork("linux.namespaces: a network of its own, made ahead of the request")
+        yield surroundings.EnterNetwork(
+            "linux.namespaces: a network of its own, 127.0.0.1 up, made ahead of the request"
+        )
     for namespace in spec.namespaces:
         if namespace.path and namespace.type != "pid":
             flag = _CLONE[namespace.type]
@@ -300,9 +302,9 @@ def _identity(request: Request) -> Iterator[Step]:
         yield surroundings.SetHostname(request.spec.hostname, request.spec.domainname, "hostname")
 
 
-def _after(request: Request) -> Iterator[Step]:
+def _after(request: Request, *, network_ahead: bool) -> Iterator[Step]:
     spec = request.spec
-    if _new(spec, "network"):
+    if _new(spec, "network") and not network_ahead:
         yield surroundings.LoopbackUp("linux.namespaces: 127.0.0.1 of its own")
     for link in request.links:
         for path, value in link.sysctls:

@@ -34,19 +34,24 @@ MOST_DESCRIPTORS = 200
 
 
 def start_one(engine: socket.socket, taken: int, keeper: socket.socket, layout: Layout) -> NoReturn:
-    """The starter's life: wait for a request, tell the launcher, start, hand over."""
+    """The starter's life: wait for a request, start, hand over, tell the launcher.
+
+    The launcher hears of it last: to make the next keeper is work that would take the processor from this start.
+    """
     process.set_name("onggi-starter")
     container.warm_up(layout)
     network = container.make_network_ahead()
     data, descriptors = sync.receive(engine, 4096, MOST_DESCRIPTORS)
     if not data:
         os._exit(0)
-    with contextlib.suppress(OSError):  # the launcher is gone: the engine will start another
-        os.write(taken, b"+")
     engine.close()
     memory, control, *streams = descriptors
-    _start(memory, socket.socket(fileno=control), streams, keeper, layout, network)
-    os._exit(0)
+    try:
+        _start(memory, socket.socket(fileno=control), streams, keeper, layout, network)
+    finally:
+        with contextlib.suppress(OSError):  # the launcher is gone: the engine will start another
+            os.write(taken, b"+")
+        os._exit(0)
 
 
 def _start(

@@ -155,12 +155,12 @@ class JoinNamespace:
 
 @dataclass(frozen=True, slots=True)
 class EnterNetwork:
-    """Enter the empty network namespace that the keeper made while it waited."""
+    """Enter the network namespace that the starter made, with its loopback up, while it waited."""
 
     why: str
 
     def describe(self) -> str:
-        return "unshare --net"
+        return "unshare --net; ip link set lo up"
 
     def apply(self, context: Context) -> None:
         process.setns(context.network, Clone.NEWNET)
