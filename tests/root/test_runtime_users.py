@@ -197,3 +197,8 @@ def test_time_offsets_are_in_force(jar: Jar, users: bool) -> None:
     uptime, *rest = out.split()
     assert int(uptime) >= 864000
     assert rest == ["monotonic", "86400", "5", "boottime", "864000", "0"]
+
+
+def test_the_loopback_is_up(jar: Jar) -> None:
+    """Its network namespace is of its own making, so it brings 127.0.0.1 up by itself."""
+    assert "LOOPBACK,UP" in jar.shell("ip link show lo", own())
