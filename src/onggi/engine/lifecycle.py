@@ -7,6 +7,7 @@ What changes a state holds the container's lock. You come from `containers`; the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -23,7 +24,7 @@ from onggi.engine.keeper_link import KeeperLink
 from onggi.engine.parts import Parts
 from onggi.engine.records import StateRecord
 from onggi.engine.surroundings import surroundings
-from onggi.errors import Conflict, NotFound, OnggiError, Unchanged, Unsupported
+from onggi.errors import Conflict, NotFound, OnggiError, Unavailable, Unchanged, Unsupported
 from onggi.network.endpoint import Endpoint
 
 _log = logging.getLogger("onggi.containers")
@@ -200,6 +201,16 @@ class Lifecycle:
             await self._parts.networks.detach(container.id)
             raise
         self._mark_running(container, message["started"], endpoints)
+        await self._join_late(container)
+
+    async def _join_late(self, container: Container) -> None:
+        """Those who attached while the start was under way hear everything from its beginning."""
+        pending, container.pending = container.pending, []
+        for waiting in pending:
+            with waiting.stream as stream, contextlib.suppress(Unavailable):  # it has ended: so do their streams
+                if container.link is not None:
+                    wants = {"stdin": waiting.stdin, "stdout": waiting.stdout, "stderr": waiting.stderr}
+                    await container.link.ask("attach", [stream.fileno()], **wants, from_start=True)
 
     def _mark_running(self, container: Container, started: Mapping[str, Any], endpoints: Sequence[Endpoint]) -> None:
         record = container.record

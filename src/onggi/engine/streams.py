@@ -6,12 +6,13 @@ You come from `containers`; the next doors are `attach`, `logs` and `runtime/kee
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 from onggi.engine.attach import Attachment, parse_keys
 from onggi.engine.container import Container, Pending
 from onggi.engine.logs import LogStream
 from onggi.engine.parts import Parts
-from onggi.errors import Conflict, Unsupported
+from onggi.errors import Conflict, Unavailable, Unsupported
 from onggi.wire.options import AttachOptions, LogOptions
 
 
@@ -30,17 +31,11 @@ class Streams:
             raise Conflict("attach", container.name, "it is paused", code="container.attach-paused", facts=facts)
         ours, theirs = socket.socketpair()
         wants = {"stdin": options.stdin, "stdout": options.stdout, "stderr": options.stderr}
-        past = b""
         with theirs:
-            if container.link is not None and container.is_running:
-                offset = 0 if options.logs else -1
-                wants["stdin"] = options.stdin and container.body.config.open_stdin
-                await container.link.ask("attach", [theirs.fileno()], **wants, offset=offset)
-            else:
-                if options.logs:
-                    past = await self._past(container, options)
-                if options.stream and not container.removing:
-                    container.pending.append(Pending(**wants, stream=theirs.dup()))
+            joined = await self._join(container, theirs, wants, from_start=options.logs)
+            past = await self._past(container, options) if options.logs and not joined else b""
+            if options.stream and not joined and not container.is_running and not container.removing:
+                container.pending.append(Pending(**wants, stream=theirs.dup()))
         self._parts.tell(container, "attach")
         tty = container.body.config.tty
         return Attachment(ours, tty=tty, keys=keys, past=past, on_detach=lambda: self._parts.tell(container, "detach"))
@@ -54,14 +49,17 @@ class Streams:
         path = self._parts.instance.container_dir(container.id) / "log"
         end = path.stat().st_size if path.exists() else 0
         follow = None
-        if options.follow and container.link is not None and container.is_running:
-            follow, theirs = socket.socketpair()
-            follow.setblocking(False)
+        if options.follow:
+            ours, theirs = socket.socketpair()
+            ours.setblocking(False)
+            wants = {"stdin": False, "stdout": True, "stderr": True, "raw_frames": True}
             with theirs:
-                answer = await container.link.ask(
-                    "attach", [theirs.fileno()], stdin=False, stdout=True, stderr=True, raw_frames=True
-                )
+                answer = await self._join(container, theirs, wants, from_start=False)
+            if answer:
+                follow = ours
                 end = answer["offset"]  # a frame's end; the size of a file that is being written may lie within one
+            else:
+                ours.close()
         details = ",".join(f"{k}={v}" for k, v in sorted((container.body.config.labels or {}).items()))
         return LogStream(path, options, tty=container.body.config.tty, details=details, follow=follow, end=end)
 
@@ -70,6 +68,18 @@ class Streams:
         container = self._parts.directory.find(ref)
         await container.keeper("resize").ask("resize", height=height, width=width)
         self._parts.tell(container, "resize", height=str(height), width=str(width))
+
+    async def _join(
+        self, container: Container, stream: socket.socket, wants: dict[str, bool], *, from_start: bool
+    ) -> dict[str, Any]:
+        """Give the keeper a stream; what it answers, empty when the container does not run or ends at this moment."""
+        if container.link is None or not container.is_running:
+            return {}
+        wants = wants | {"stdin": wants["stdin"] and container.body.config.open_stdin}
+        try:
+            return await container.link.ask("attach", [stream.fileno()], **wants, offset=0 if from_start else -1)
+        except Unavailable:  # its keeper has just gone
+            return {}
 
     async def _past(self, container: Container, options: AttachOptions) -> bytes:
         chosen = LogOptions(stdout=options.stdout, stderr=options.stderr)

@@ -83,6 +83,7 @@ class Keeper:
         self.keeps_log: bool = facts["keeps_log"]
         self.stdin_once: bool = facts["stdin_once"]
         self.log = Writer(log_number)
+        self.log_start: int = facts["log_start"]
         control = socket.socket(fileno=control_number)
         self.controls: dict[int, socket.socket] = {control.fileno(): control}
         self.subscribers: dict[int, Subscriber] = {}
@@ -93,7 +94,7 @@ class Keeper:
         waiting: list[list[bool]] = facts["streams"]
         self._take_streams(rest[: len(rest) - len(waiting)])
         for number, (stdin, stdout, stderr) in zip(rest[len(rest) - len(waiting) :], waiting, strict=True):
-            self._subscribe(socket.socket(fileno=number), Wants(stdin, stdout, stderr), facts["log_start"])
+            self._subscribe(socket.socket(fileno=number), Wants(stdin, stdout, stderr), self.log_start)
         self._write_record(STATE_NAME, self.state)
 
     def _take_streams(self, numbers: list[int]) -> None:
@@ -330,7 +331,7 @@ class Keeper:
                     tty.set_size(self.master, message["height"], message["width"])
             case "attach":
                 wants = Wants(message["stdin"], message["stdout"], message["stderr"], message.get("raw_frames", False))
-                offset = message.get("offset", -1)
+                offset = self.log_start if message.get("from_start") else message.get("offset", -1)
                 offset = offset if offset >= 0 else self.log.end
                 self._subscribe(socket.socket(fileno=descriptors[0]), wants, offset)
                 return {"offset": offset}
