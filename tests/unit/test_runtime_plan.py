@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness import plans
 from onggi.errors import Unsupported
 from onggi.kernel.cgroup.layout import Layout
-from onggi.runtime import covers, devices, mounts, rights, surroundings
+from onggi.runtime import covers, devices, mapped, mounts, rights, surroundings
 from onggi.runtime.plan import Plan, build
 from onggi.runtime.request import from_json
 from onggi.runtime.steps import Step
@@ -284,6 +284,94 @@ def test_a_mount_option_that_is_not_supported_is_refused_by_name(word: str) -> N
     entry = plans.mount("/data", "bind", ["rbind", word], "/srv")
     with pytest.raises(Unsupported, match=word):
         planned({"config.mounts": [*plans.base_mounts(), entry]})
+
+
+MAP = [{"containerID": 0, "hostID": 1_000_000, "size": 65536}]
+USERS = {
+    "config.linux.namespaces": plans.namespaces("user", "mount", "pid", "ipc", "uts", "network", "cgroup"),
+    "config.linux.uidMappings": MAP,
+    "config.linux.gidMappings": MAP,
+}
+
+
+def test_ids_of_its_own_let_the_keeper_open_and_the_init_take() -> None:
+    """The keeper maps ids, mounts the root and opens what is bound; the init is root outside until it has its root."""
+    layers = "lowerdir=/l/2:/l/1,upperdir=/c/upper,workdir=/c/work"
+    assert difference(planned(USERS)) == [
+        "- keeper unshare --mount --uts --ipc --net --pid --fork",
+        "+ keeper unshare --mount --uts --ipc --net --pid --fork --user",
+        "+ keeper echo '0 1000000 65536' > /proc/$INIT/uid_map",
+        "+ keeper echo '0 1000000 65536' > /proc/$INIT/gid_map",
+        f"+ keeper mount -t overlay -o X-mount.idmap=/proc/$INIT/ns/user,{layers} overlay",
+        "+ keeper exec {fd}</sys/fs/cgroup/onggi/c1",
+        f"- init mount -t overlay -o {layers} overlay /var/lib/onggi/rootfs",
+        "+ init mount --move /proc/self/fd/$FD /var/lib/onggi/rootfs",
+        "+ init cat /run/onggi/filter.bpf",
+        "+ init setpriv --reuid 0 --regid 0 --clear-groups",
+        *(f"- init mknod -m 666 /dev/{name}" for name in ("null c 1 3", "zero c 1 5", "full c 1 7", "random c 1 8")),
+        "- init mknod -m 666 /dev/urandom c 1 9",
+        "- init mknod -m 666 /dev/tty c 5 0",
+        *(
+            f"+ init mount --bind /dev/{name} /dev/{name}"
+            for name in ("null", "zero", "full", "random", "urandom", "tty")
+        ),
+        "- init cat /run/onggi/filter.bpf",
+    ]
+
+
+def test_what_is_handed_over_is_numbered_in_order() -> None:
+    """The n-th mount that the keeper opens is the one that the init's step expects."""
+    bind = plans.mount("/data", "bind", ["rbind"], "/srv")
+    plan = planned({**USERS, "config.mounts": [*plans.base_mounts(), bind]}, plans.V1)
+    opened = [step for step in plan.mapping if isinstance(step, mapped.OpenOverlay | mapped.OpenSource)]
+    taken = [step for step in plan.inside if isinstance(step, mapped.AttachRoot | mounts.MountBind)]
+    assert [step.handed for step in taken] == list(range(len(opened)))
+    sources = [step.mount.source for step in opened if isinstance(step, mapped.OpenSource)]
+    assert sources == [step.source for step in taken if isinstance(step, mounts.MountBind)]
+    assert sources[-1] == "/srv"
+
+
+def test_ids_of_its_own_need_a_network_of_its_own_making() -> None:
+    """A network namespace that was made ahead belongs to the host: it is left alone."""
+    request = from_json(plans.changed(plans.request_document(), dict(USERS)))
+    assert build(request, plans.V2, network_ahead=True) == build(request, plans.V2)
+
+
+def test_a_network_that_was_made_ahead_is_entered() -> None:
+    """The clone makes no network namespace then; the init enters the one at hand, after its group."""
+    plan = build(from_json(plans.request_document()), plans.V2, network_ahead=True)
+    assert "--net" not in plan.clone.describe()
+    assert positions(plan, surroundings.EnterNetwork) == [1]
+
+
+def test_ids_of_its_own_do_not_go_with_anothers_namespace() -> None:
+    """setns(2) needs rights over what is joined, and root inside has none."""
+    changes = {**USERS, "config.linux.namespaces": plans.namespaces("user", "mount", network="/proc/7/ns/net")}
+    with pytest.raises(Unsupported, match="network namespace of somebody else"):
+        planned(changes)
+
+
+def test_an_id_mapped_bind_needs_ids_of_its_own() -> None:
+    """Without a user namespace there is no map to show it through."""
+    with pytest.raises(Unsupported, match="idmap"):
+        planned({"config.mounts": [plans.mount("/data", "bind", ["bind", "idmap"], "/srv")]})
+
+
+def test_another_containers_pids_are_joined_by_birth() -> None:
+    """The keeper chooses the pid namespace before the clone: the init could only send its children there."""
+    found = plans.namespaces("mount", "ipc", "uts", "network", "cgroup", pid="/proc/7/ns/pid")
+    plan = planned({"config.linux.namespaces": found})
+    assert plan.before[-1].describe() == "nsenter --pid=/proc/7/ns/pid"
+    assert "--pid" not in plan.clone.describe()
+    assert positions(plan, surroundings.JoinNamespace) == []
+
+
+def test_time_offsets_are_written_before_anybody_is_inside() -> None:
+    """With offsets the init unshares the time namespace itself; the clone would put it inside at once."""
+    kinds = plans.namespaces("mount", "pid", "ipc", "uts", "network", "cgroup", "time")
+    changes = {"config.linux.namespaces": kinds, "config.linux.timeOffsets": {"boottime": {"secs": 60}}}
+    assert difference(planned(changes)) == ["+ init unshare --time --boottime 60"]
+    assert planned({**changes, "config.linux.timeOffsets": {}}).clone.describe().endswith("--time")
 
 
 # ---- rules of order, for any configuration -----------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from onggi.engine import user_ids
 from onggi.engine.instance import Instance
 from onggi.engine.merge import process_environment
 from onggi.engine.records import ContainerRecord, MountRecord
@@ -91,6 +92,7 @@ def config(
             "sysctl": _sysctls(body),
             "maskedPaths": list(security.masked),
             "readonlyPaths": list(security.readonly),
+            **_id_maps(instance, record, body),
         },
     }
 
@@ -142,11 +144,20 @@ def _namespaces(body: ContainerCreate, pid_of: PidOf) -> list[Json]:
         elif mode != "host":
             _check_mode(kind, mode)
             found.append({"type": kind})
-    if host.userns_mode not in ("", "host"):
-        raise Unsupported(
-            "create container with", "HostConfig.UsernsMode", f"{host.userns_mode!r} is not supported yet"
-        )
+    if user_ids.has_own(host):
+        found.append({"type": "user"})
+        shared = next((namespace["type"] for namespace in found if "path" in namespace), None)
+        if shared:
+            cause = f"it cannot share another container's {shared} namespace"
+            raise Unsupported("create container with", "HostConfig.UsernsMode", cause)
     return found
+
+
+def _id_maps(instance: Instance, record: ContainerRecord, body: ContainerCreate) -> Json:
+    if not user_ids.has_own(body.host_config):
+        return {}
+    maps = user_ids.mappings(user_ids.first_id(instance, record.id))
+    return {"uidMappings": maps, "gidMappings": maps}
 
 
 _MODES = {
@@ -175,6 +186,7 @@ def _mounts(record: ContainerRecord, body: ContainerCreate, around: Surroundings
     host = body.host_config
     writable = "rw" if host.privileged else "ro"
     quiet = ["nosuid", "noexec", "nodev"]
+    own_ids = ["idmap"] if user_ids.has_own(host) else []
     base = [
         _entry("/proc", "proc", "proc", quiet),
         _entry("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
@@ -186,7 +198,7 @@ def _mounts(record: ContainerRecord, body: ContainerCreate, around: Surroundings
     asked = {entry.destination for entry in record.mounts}
     base = [entry for entry in base if entry["destination"] not in asked]
     base += [
-        _entry(place, "bind", source, ["rbind", "rprivate"])
+        _entry(place, "bind", source, ["rbind", "rprivate", *own_ids])
         for place, source in around.files.items()
         if place not in asked
     ]
@@ -270,7 +282,8 @@ def _sysctls(body: ContainerCreate) -> dict[str, str]:
     own_network = host.network_mode != "host" and not host.network_mode.startswith("container:")
     found: dict[str, str] = {}
     if own_network:
-        found = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+        last = user_ids.SIZE - 1 if user_ids.has_own(host) else 2147483647  # groups that the container knows
+        found = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": f"0 {last}"}
     for key, value in (host.sysctls or {}).items():
         _check_sysctl(key, host.network_mode, host.ipc_mode)
         found[key] = value

@@ -85,6 +85,8 @@ _ARCH_NAMES = {
     "SCMP_ARCH_PARISC64": b"parisc64",
     "SCMP_ARCH_RISCV64": b"riscv64",
 }
+ACTIONS, OPERATORS, ARCHITECTURES = tuple(_ACTIONS), tuple(_OPERATORS), tuple(_ARCH_NAMES)
+"""The runtime spec's words that `compile_filter` knows."""
 _SET_MODE_FILTER = 1
 
 _MULTIPLEXERS = {

@@ -331,8 +331,9 @@ class Keeper:
             case "attach":
                 wants = Wants(message["stdin"], message["stdout"], message["stderr"], message.get("raw_frames", False))
                 offset = message.get("offset", -1)
-                connection = socket.socket(fileno=descriptors[0])
-                self._subscribe(connection, wants, offset if offset >= 0 else self.log.end)
+                offset = offset if offset >= 0 else self.log.end
+                self._subscribe(socket.socket(fileno=descriptors[0]), wants, offset)
+                return {"offset": offset}
             case other:
                 raise Invalid("ask the keeper", str(other), "no such operation")
         return {}

@@ -23,12 +23,12 @@ import sys
 import time
 from typing import NoReturn
 
-from onggi.kernel import mount, process
+from onggi.kernel import process
 from onggi.kernel.cgroup.detect import detect
 from onggi.kernel.cgroup.layout import Layout
-from onggi.kernel.flags import Clone, MountAttr, Ms
 from onggi.runtime import keeper
 from onggi.runtime.container import warm_up
+from onggi.runtime.enclosure import enclose
 
 _READY = b"ready"
 _REHEARSALS = 10
@@ -43,23 +43,11 @@ def main() -> NoReturn:
     """`launch SOCKET STAGE`: the launcher's life. It ends when the engine's end of the socket closes."""
     number, stage = int(sys.argv[1]), sys.argv[2]
     if stage == "enclose":
-        _enclose()
+        enclose()
         os.set_inheritable(number, True)
         code = f"import sys; sys.path.insert(0, {sys.path[0]!r}); from onggi.runtime.launch import main; main()"
         os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", code, str(number), "serve"])
     serve(socket.socket(fileno=number))
-
-
-def _enclose() -> None:
-    process.unshare(Clone.NEWNS)
-    mount.set_propagation("/", Ms.SLAVE | Ms.REC)
-    interpreter = os.path.realpath(sys.executable)
-    tree = mount.clone_tree(interpreter, recursive=False)
-    mount.set_attributes(tree, MountAttr.RDONLY)
-    spot = mount.open_path(interpreter)
-    mount.attach(tree, spot)
-    os.close(spot)
-    os.close(tree)
 
 
 def serve(engine: socket.socket) -> NoReturn:

@@ -87,7 +87,14 @@ class OpenSource:
         return f"exec {{fd}}<{self.mount.source}"
 
     def apply(self, context: Context) -> None:
-        context.handed.append(self.mount.open())
+        tree = self.mount.open()
+        context.handed.append(tree)
+        if self.mount.options.idmap:
+            userns = os.open(f"/proc/{context.child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                kernel_mount.map_ids(tree, userns, recursive=self.mount.options.idmap == "ridmap")
+            finally:
+                os.close(userns)
 
 
 @dataclass(frozen=True, slots=True)

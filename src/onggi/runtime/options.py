@@ -35,7 +35,17 @@ _PROPAGATION = {
     "unbindable": Ms.UNBINDABLE,
 }
 _IGNORED = frozenset({"defaults", "bind", "rbind", "z", "Z", "tmpcopyup"})
-_REFUSED = frozenset({"sync", "async", "mand", "nomand", "remount", "idmap", "ridmap"})
+_REFUSED = frozenset({"sync", "async", "mand", "nomand", "remount"})
+
+
+KNOWN = (
+    *_ATTRIBUTES,
+    *("r" + word for word in _ATTRIBUTES),
+    *_PROPAGATION,
+    *("r" + word for word in _PROPAGATION),
+    *("bind", "rbind", "defaults", "idmap", "ridmap"),
+)
+"""Every word that is no file system's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +61,8 @@ class MountOptions:
     data: tuple[tuple[str, str | None], ...] = ()
     extra: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
+    idmap: str = ""
+    """`idmap` or `ridmap`: owners are shown through the container's id map."""
 
     @property
     def sets_atime(self) -> bool:
@@ -67,6 +79,7 @@ def parse_options(words: Iterable[str]) -> MountOptions:
     words = tuple(words)
     on = off = recursive = propagation = 0
     recursive_propagation = False
+    idmap = ""
     data: list[tuple[str, str | None]] = []
     for word in words:
         if word in _ATTRIBUTES:
@@ -77,6 +90,8 @@ def parse_options(words: Iterable[str]) -> MountOptions:
         elif word.removeprefix("r") in _PROPAGATION:
             propagation = _PROPAGATION[word.removeprefix("r")]
             recursive_propagation = word.startswith("r")
+        elif word in ("idmap", "ridmap"):
+            idmap = word
         elif word in _REFUSED:
             raise Unsupported("mount", word, "this mount option is not supported")
         elif word and word not in _IGNORED:
@@ -92,4 +107,5 @@ def parse_options(words: Iterable[str]) -> MountOptions:
         tuple(data),
         tuple(w for w in words if w == "tmpcopyup"),
         words,
+        idmap,
     )

@@ -44,7 +44,7 @@ _CLONE = {
     "cgroup": Clone.NEWCGROUP,
 }
 # The nodes that the runtime specification promises (config-linux.md, "Default Devices").
-_DEFAULT_DEVICES = (
+DEFAULT_DEVICES = (
     ("/dev/null", 1, 3),
     ("/dev/zero", 1, 5),
     ("/dev/full", 1, 7),
@@ -92,18 +92,18 @@ def build(request: Request, layout: Layout, *, network_ahead: bool = False) -> P
     enters that one. Not with a user namespace of its own, which would have to own it.
     """
     spec = request.spec
-    ahead = network_ahead and _new(spec, "network") and not _new(spec, "user")
-    inside, mapping = tuple(_inside(request, layout, network_ahead=ahead)), tuple(_id_maps(spec))
+    network_ahead = network_ahead and _new(spec, "network") and not _new(spec, "user")
+    inside, mapping = tuple(_inside(request, layout, network_ahead=network_ahead)), tuple(_id_maps(spec))
     if _new(spec, "user"):
         handed, inside = _hand_over(request, inside)
         mapping += handed
     return Plan(
         before=(*_limits(spec, layout), *_birthplace(spec)),
-        clone=_namespaces(spec, network_ahead=ahead),
+        clone=_namespaces(spec, network_ahead=network_ahead),
         mapping=mapping,
         beside=tuple(_beside(request)),
         inside=inside,
-        after=tuple(_after(request, network_ahead=network_ahead)),
+        after=tuple(_after(request, network_ahead=ahead)),
         warnings=tuple(missing.text() for missing in layout.missing(spec.resources)),
     )
 
@@ -228,6 +228,8 @@ def _inside(request: Request, layout: Layout, *, network_ahead: bool) -> Iterato
 def _mount(entry: Mount, request: Request, layout: Layout) -> Iterator[Step]:
     options = parse_options(entry.options)
     why = f"mounts: {entry.destination}"
+    if options.idmap and not _new(request.spec, "user"):
+        raise Unsupported("mount", options.idmap, "this mount option needs a new user namespace")
     if entry.type in ("cgroup", "cgroup2"):
         yield from _cgroup_mounts(entry, options, request, layout)
     elif entry.type == SHARED:
@@ -263,7 +265,7 @@ def _cgroup_mounts(entry: Mount, options: MountOptions, request: Request, layout
 def _devices(spec: Spec) -> Iterator[Step]:
     bind = _new(spec, "user")
     why = "default device of the runtime specification"
-    for path, major, minor in _DEFAULT_DEVICES:
+    for path, major, minor in DEFAULT_DEVICES:
         yield devices.MakeDevice(path, "c", major, minor, 0o666, 0, 0, bind, why)
     for device in spec.devices:
         yield devices.MakeDevice(

@@ -1,0 +1,133 @@
+"""A bundle on disk (config.json beside a root directory) as a request; what Onggi does not do in it is refused by name.
+
+Callers: `main`. Read next: `request`, and the runtime specification's bundle.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from typing import Any
+
+from onggi.errors import Invalid, NotFound, Unsupported
+from onggi.kernel import seccomp
+from onggi.runtime.plan import DEFAULT_DEVICES
+from onggi.runtime.request import Request, from_json
+
+Json = dict[str, Any]
+
+_LARGEST = 16 << 20
+_REFUSED = (
+    ("hooks",),
+    ("linux", "intelRdt"),
+    ("linux", "personality"),
+    ("linux", "mountLabel"),
+    ("linux", "netDevices"),
+    ("linux", "memoryPolicy"),
+    ("process", "apparmorProfile"),
+    ("process", "selinuxLabel"),
+    ("process", "scheduler"),
+    ("process", "ioPriority"),
+    ("process", "execCPUAffinity"),
+)
+_TERMINALS = ((5, 0), (5, 1), (5, 2))
+
+
+def read(bundle: str) -> Json:
+    """The decoded config.json; NotFound, Invalid or Unsupported say what is wrong with it."""
+    path = os.path.join(bundle, "config.json")
+    try:
+        with open(path, "rb") as file:
+            document = json.loads(file.read(_LARGEST))
+    except FileNotFoundError as error:
+        raise NotFound(
+            "read", path, "there is no such file", hint="a bundle is a directory with a config.json"
+        ) from error
+    except ValueError as error:
+        raise Invalid("read", path, str(error)) from error
+    if not isinstance(document, dict):
+        raise Invalid("read", path, "it is not a JSON object")
+    if not str(document.get("ociVersion", "")).startswith("1."):
+        raise Invalid("read", path, f"ociVersion is {document.get('ociVersion')!r}, not 1.x")
+    _refuse(document)
+    return document
+
+
+def _refuse(document: Json) -> None:
+    for names in _REFUSED:
+        place: Any = document
+        for name in names:
+            place = place.get(name) if isinstance(place, dict) else None
+        if place:
+            raise Unsupported("run bundle with", ".".join(names), "it is not supported yet")
+    for mount in document.get("mounts") or ():
+        if mount.get("uidMappings") or mount.get("gidMappings"):
+            cause = "id maps of a mount's own are not supported yet"
+            raise Unsupported("run bundle with", f"mounts: {mount.get('destination')}", cause)
+
+
+def request(container_id: str, bundle: str, document: Json, cache: str) -> Request:
+    """The request for this bundle; the seccomp filter is compiled into the directory `cache` unless it is there."""
+    linux = document.setdefault("linux", {})
+    resources = linux.setdefault("resources", {})
+    resources["devices"] = [*(resources.get("devices") or ()), *_device_rules()]
+    linux["cgroupsPath"] = _cgroup(linux.get("cgroupsPath") or f"/onggi-oci/{container_id}")
+    root = os.path.join(bundle, (document.get("root") or {}).get("path") or "rootfs")
+    file, flags = _seccomp(linux.get("seccomp"), cache)
+    kinds = {namespace["type"] for namespace in linux.get("namespaces") or ()}
+    found = from_json(
+        {
+            "id": container_id,
+            "config": document,
+            "run_dir": "",
+            "rootfs": root,
+            "seccomp": file,
+            "seccomp_flags": flags,
+            "private_cgroup": "cgroup" in kinds,
+        }
+    )
+    if "mount" not in kinds:
+        raise Unsupported("run bundle with", "linux.namespaces", "a container without a mount namespace of its own")
+    binds = tuple(
+        replace(mount, source=os.path.join(bundle, mount.source)) if _is_bind(mount.type, mount.options) else mount
+        for mount in found.spec.mounts
+    )
+    return replace(found, spec=replace(found.spec, root=root, mounts=binds))
+
+
+def _is_bind(kind: str, options: tuple[str, ...]) -> bool:
+    return kind == "bind" or "bind" in options or "rbind" in options
+
+
+def _cgroup(path: str) -> str:
+    if ":" in path:
+        raise Unsupported(
+            "run bundle with", "linux.cgroupsPath", f"{path!r} is systemd's form, which is not supported yet"
+        )
+    return "/" + path.strip("/")
+
+
+def _device_rules() -> list[Json]:
+    """What every container may use, after the rules of its own: nodes may be made, the promised devices be opened."""
+    nodes = dict.fromkeys((*((major, minor) for _, major, minor in DEFAULT_DEVICES), *_TERMINALS))
+    return [
+        *({"allow": True, "type": kind, "access": "m"} for kind in ("c", "b")),
+        *({"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"} for major, minor in nodes),
+        {"allow": True, "type": "c", "major": 136, "access": "rwm"},
+    ]
+
+
+def _seccomp(profile: Json | None, cache: str) -> tuple[str, int]:
+    if not profile:
+        return "", 0
+    if profile.get("listenerPath"):
+        raise Unsupported("run bundle with", "linux.seccomp.listenerPath", "it is not supported yet")
+    path = os.path.join(cache, f"{seccomp.digest(profile)}.bpf")
+    if not os.path.exists(path):
+        os.makedirs(cache, 0o700, exist_ok=True)
+        new = f"{path}.{os.getpid()}"
+        with open(new, "wb") as file:
+            file.write(seccomp.compile_filter(profile))
+        os.rename(new, path)
+    return path, seccomp.filter_flags(profile)

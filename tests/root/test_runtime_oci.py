@@ -1,0 +1,258 @@
+"""`onggi-oci` from the outside: bundles of busybox, as a shell or a container manager runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import plans
+from harness.jar import SOURCE, make_root
+from harness.probes import is_root, needs
+from onggi.kernel.cgroup.detect import detect
+
+PROGRAM = f"import sys; sys.path.insert(0, {str(SOURCE)!r}); from onggi.runtime.main import main; main()"
+SECONDS = 20
+
+
+class Oci:
+    """The command, with a root for its states and one bundle."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.bundle = place / "bundle"
+        self.bundle.mkdir()
+        make_root(self.bundle / "rootfs")
+        self.group = f"/onggi-oci-{os.getpid()}-{place.name}"
+        self.words = [sys.executable, "-c", PROGRAM, "--root", str(place / "state")]
+
+    def configure(self, *args: str, changes: dict[str, Any] | None = None) -> None:
+        """Write the bundle's config.json."""
+        document = plans.config(*args)
+        document["root"]["path"] = "rootfs"
+        document["linux"]["cgroupsPath"] = f"{self.group}/c"
+        document["linux"]["sysctl"] = {}
+        (self.bundle / "config.json").write_text(json.dumps(plans.changed(document, changes or {})))
+
+    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """One command to its end."""
+        return subprocess.run([*self.words, *words], capture_output=True, text=True, timeout=SECONDS, check=False)
+
+    def run(self, *args: str, changes: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
+        """`run` of a container with these arguments."""
+        self.configure(*args, changes=changes)
+        return self("run", "--bundle", str(self.bundle), "c")
+
+    def popen(self, *words: str, **options: Any) -> subprocess.Popen[str]:
+        """A command that goes on."""
+        return subprocess.Popen([*self.words, *words], text=True, **options)
+
+    def left(self) -> list[str]:
+        """Groups and states that are there now."""
+        groups = [d for d in detect().directories(f"{self.group}/c") if os.path.isdir(d)]
+        states = [p.name for p in (self.place / "state").iterdir() if p.name != ".seccomp"]
+        return groups + states
+
+
+@pytest.fixture
+def oci(tmp_path: Path) -> Iterator[Oci]:
+    """The command in a place of its own."""
+    needs(is_root(), "root")
+    made = Oci(tmp_path)
+    yield made
+    layout = detect()
+    if layout.exists(made.group):
+        layout.kill(made.group)
+        layout.remove(made.group)
+
+
+def test_it_ends_as_the_container_ends(oci: Oci) -> None:
+    """Streams are the caller's own, the exit code is the container's, nothing is left."""
+    done = oci.run("/bin/sh", "-c", "echo out; echo err >&2; exit 7")
+    assert (done.returncode, done.stdout, done.stderr) == (7, "out\n", "err\n")
+    assert oci.left() == []
+
+
+def test_standard_input_is_the_callers(oci: Oci) -> None:
+    """No copy in between."""
+    oci.configure("/bin/cat")
+    done = subprocess.run(
+        [*oci.words, "run", "-b", str(oci.bundle), "c"],
+        input="in\n",
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=True,
+    )
+    assert done.stdout == "in\n"
+
+
+def test_a_signal_is_passed_on(oci: Oci) -> None:
+    """SIGTERM to us is SIGTERM to the container's first process."""
+    oci.configure("/bin/sh", "-c", "trap 'echo got; exit 3' TERM; echo up; while :; do sleep 0.1; done")
+    running = oci.popen("run", "-b", str(oci.bundle), "c", stdout=subprocess.PIPE)
+    assert running.stdout is not None
+    assert running.stdout.readline() == "up\n"
+    running.send_signal(signal.SIGTERM)
+    assert running.stdout.read() == "got\n"
+    assert running.wait(SECONDS) == 3
+
+
+def test_state_list_and_kill_know_what_runs(oci: Oci) -> None:
+    """The life of one container, seen from another shell."""
+    oci.configure("/bin/sh", "-c", "echo up; exec sleep 1000")
+    pid_file = oci.place / "pid"
+    running = oci.popen("run", "-b", str(oci.bundle), "--pid-file", str(pid_file), "c", stdout=subprocess.PIPE)
+    assert running.stdout is not None
+    running.stdout.readline()
+    found = json.loads(oci("state", "c").stdout)
+    listed = json.loads(oci("list", "--format", "json").stdout)
+    exe_is_read_only = os.statvfs(f"/proc/{running.pid}/exe").f_flag & os.ST_RDONLY
+    assert (found["id"], found["status"], found["bundle"]) == ("c", "running", str(oci.bundle))
+    assert found["pid"] == int(pid_file.read_text())
+    assert listed == [found]
+    assert oci("list", "-q").stdout == "c\n"
+    assert exe_is_read_only
+    assert "already exists" in oci("run", "-b", str(oci.bundle), "c").stderr
+    assert oci("delete", "c").returncode == 1
+    assert oci("kill", "c", "KILL").returncode == 0
+    assert running.wait(SECONDS) == 137
+    assert "container does not exist" in oci("state", "c").stderr
+
+
+def test_a_killed_runtime_takes_the_container_with_it_and_delete_clears_up(oci: Oci) -> None:
+    """No container without its keeper; its state stays until it is deleted."""
+    oci.configure("/bin/sh", "-c", "echo up; exec sleep 1000")
+    running = oci.popen("run", "-b", str(oci.bundle), "c", stdout=subprocess.PIPE)
+    assert running.stdout is not None
+    running.stdout.readline()
+    pidfd = os.pidfd_open(json.loads(oci("state", "c").stdout)["pid"])
+    running.kill()
+    running.wait()
+    assert select.select([pidfd], [], [], SECONDS)[0]
+    assert json.loads(oci("state", "c").stdout)["status"] == "stopped"
+    assert oci("delete", "c").returncode == 0
+    assert oci.left() == []
+
+
+def test_a_terminal_is_between_ours_and_the_containers(oci: Oci) -> None:
+    """On a terminal: the container has one of its own, of the same size, and ours is as before when it ends."""
+    oci.configure("/bin/sh", "-c", "tty; stty size; read x; echo got $x", changes={"process.terminal": True})
+    master, slave = pty.openpty()
+    os.set_blocking(master, True)
+    subprocess.run(["stty", "rows", "33", "cols", "99"], stdin=slave, check=True)
+    before = subprocess.run(["stty", "-g"], stdin=slave, check=True, capture_output=True).stdout
+    running = oci.popen("run", "-b", str(oci.bundle), "c", stdin=slave, stdout=slave, stderr=slave)
+    seen = b""
+    while b"33 99" not in seen:
+        seen += os.read(master, 4096)
+    os.write(master, b"word\r")
+    while b"got word" not in seen:
+        seen += os.read(master, 4096)
+    assert running.wait(SECONDS) == 0
+    after = subprocess.run(["stty", "-g"], stdin=slave, check=True, capture_output=True).stdout
+    os.close(master)
+    os.close(slave)
+    assert b"/dev/pts/0" in seen
+    assert after == before
+
+
+def test_the_console_socket_gets_the_master(oci: Oci) -> None:
+    """As runc's: one descriptor over a unix socket, which is the terminal."""
+    oci.configure("/bin/sh", "-c", "read x; echo got $x", changes={"process.terminal": True})
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(oci.place / "console"))
+        listener.listen()
+        listener.settimeout(SECONDS)
+        running = oci.popen("run", "-b", str(oci.bundle), "--console-socket", str(oci.place / "console"), "c")
+        connection, _ = listener.accept()
+        with connection:
+            _, (master,), _, _ = socket.recv_fds(connection, 100, 1)
+    os.write(master, b"word\n")
+    seen = b""
+    while b"got word" not in seen:
+        seen += os.read(master, 100)
+    os.close(master)
+    assert running.wait(SECONDS) == 0
+
+
+def test_the_bundles_seccomp_profile_is_in_force(oci: Oci) -> None:
+    """Compiled once, kept below the root, the same on the second run."""
+    profile = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}],
+    }
+    for _ in range(2):
+        done = oci.run("/bin/mkdir", "/x", changes={"linux.seccomp": profile})
+        assert "No space left on device" in done.stderr
+    assert len(list((oci.place / "state/.seccomp").iterdir())) == 1
+
+
+def test_a_bundle_with_ids_of_its_own(oci: Oci) -> None:
+    """uidMappings of the bundle: its root directory belongs to the mapped root, as runc expects it."""
+    first = 3_000_000
+    for place, directories, files in os.walk(oci.bundle / "rootfs"):
+        for name in (".", *directories, *files):
+            os.lchown(os.path.join(place, name), first, first)
+    maps = [{"containerID": 0, "hostID": first, "size": 65536}]
+    kinds = plans.namespaces("user", "mount", "pid", "ipc", "uts", "network", "cgroup")
+    done = oci.run(
+        "/bin/sh", "-c", "id -u; cat /proc/self/uid_map; touch /made",
+        changes={"linux.namespaces": kinds, "linux.uidMappings": maps, "linux.gidMappings": maps},
+    )  # fmt: skip
+    assert (done.stdout.split(), done.stderr) == (["0", "0", str(first), "65536"], "")
+    assert (oci.bundle / "rootfs/made").stat().st_uid == first
+
+
+@pytest.mark.parametrize(
+    ("form", "begins"), [("json", '{"level": "error", "msg": "execute `/nope`'), ("text", "time=")]
+)
+def test_a_failure_is_in_the_log_as_well(oci: Oci, form: str, begins: str) -> None:
+    """Container managers read their runtime's log, not its stderr."""
+    oci.configure("/nope")
+    log = oci.place / "log"
+    done = oci("--log", str(log), "--log-format", form, "run", "-b", str(oci.bundle), "c")
+    assert done.returncode == 1
+    assert "/nope" in done.stderr
+    assert log.read_text().startswith(begins)
+    assert oci.left() == []
+
+
+def test_the_example_runs(oci: Oci) -> None:
+    """`spec`, then `run` of what it wrote, with another program and without a terminal."""
+    assert oci("spec", "--bundle", str(oci.bundle)).returncode == 0
+    assert oci("spec", "--bundle", str(oci.bundle)).returncode == 1
+    document = json.loads((oci.bundle / "config.json").read_text())
+    document["process"] |= {"terminal": False, "args": ["sh", "-c", "hostname; touch /x"]}
+    document["linux"]["cgroupsPath"] = f"{oci.group}/c"
+    (oci.bundle / "config.json").write_text(json.dumps(document))
+    done = oci("run", "-b", str(oci.bundle), "c")
+    assert done.stdout == "onggi\n"
+    assert "Read-only file system" in done.stderr
+
+
+def test_versions_and_features_are_printed() -> None:
+    """Without root, a bundle or a state."""
+    words = [sys.executable, "-c", PROGRAM]
+    version = subprocess.run([*words, "--version"], capture_output=True, text=True, check=True).stdout
+    features = subprocess.run([*words, "features"], capture_output=True, text=True, check=True).stdout
+    assert version.startswith("onggi-oci version ")
+    assert "spec: 1." in version
+    assert json.loads(features)["ociVersionMin"] == "1.0.0"
+
+
+def test_what_is_not_supported_exits_with_1(oci: Oci) -> None:
+    """By name, on stderr."""
+    done = oci("exec", "c", "true")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "`exec`" in done.stderr
