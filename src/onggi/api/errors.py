@@ -69,7 +69,7 @@ _SENTENCES: dict[str, str] = {
     ),
     "container.rename-same": "Renaming a container with the same name as its current name",
     "container.paused": "cannot start a paused container, try unpause instead",
-    "container.already-paused": "container {id} is already paused",
+    "container.already-paused": "Container {id} is already paused",
     "container.not-paused": "Container {id} is not paused",
     "container.removing": "removal of container {name} is already in progress",
     "container.attach-paused": "container {id} is paused, unpause the container before attach",

@@ -69,7 +69,7 @@ def _bind(text: str) -> MountRecord:
         raise Unsupported(
             "mount", source, "named volumes are not supported yet", hint="give a directory's absolute path"
         )
-    _check_destination(destination)
+    _check_destination(destination, f"invalid volume specification: '{text}': invalid mount config for type \"bind\": ")
     words = [word for word in mode.split(",") if word]
     for word in words:
         if word not in _PROPAGATIONS | _IGNORED_MODES | {"ro", "rw", "nocopy"}:
@@ -89,11 +89,11 @@ def _bind(text: str) -> MountRecord:
     )
 
 
-def _check_destination(destination: str) -> None:
+def _check_destination(destination: str, where: str = "") -> None:
     if not destination.startswith("/"):
-        raise _invalid(f"invalid mount path: '{destination}' mount path must be absolute")
+        raise _invalid(f"{where}invalid mount path: '{destination}' mount path must be absolute")
     if posixpath.normpath(destination) == "/":
-        raise _invalid("invalid volume specification: destination can't be '/'")
+        raise _invalid(f"{where}invalid specification: destination can't be '/'")
 
 
 def _mount(mount: Mount) -> MountRecord:

@@ -15,6 +15,7 @@ import msgspec
 from onggi.engine import published, refusals, spec
 from onggi.engine.binds import requested
 from onggi.engine.container import Container
+from onggi.engine.defaults import settle
 from onggi.engine.images import ContainerImage
 from onggi.engine.merge import merge
 from onggi.engine.parts import Parts
@@ -106,9 +107,7 @@ class Creation:
         host = body.host_config
         if not config.hostname and host.uts_mode != "host":
             config = msgspec.structs.replace(config, hostname="")
-        mode = "bridge" if host.network_mode in ("", "default") else host.network_mode
-        host = msgspec.structs.replace(host, network_mode=mode, ipc_mode=host.ipc_mode or "private")
-        return ContainerCreate(config, host, body.networking_config)
+        return ContainerCreate(config, settle(host), body.networking_config)
 
     @staticmethod
     def _document(body: ContainerCreate) -> dict[str, Any]:

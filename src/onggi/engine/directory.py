@@ -53,11 +53,11 @@ class Directory:
         self._ids_by_name[wanted] = container_id
         return wanted
 
-    def _check_free(self, name: str) -> None:
+    def _check_free(self, name: str, code: str = "container.name-in-use") -> None:
         holder = self._ids_by_name.get(name)
         if holder:
             facts = {"name": name, "id": holder}
-            raise Conflict("name", name, "the name is taken", code="container.name-in-use", facts=facts)
+            raise Conflict("name", name, "the name is taken", code=code, facts=facts)
 
     def release(self, name: str, container_id: str) -> None:
         """Give a name back."""
@@ -77,7 +77,7 @@ class Directory:
     def rename(self, container: Container, name: str) -> str:
         """Change its name; returns the new one."""
         wanted = names.check(name)
-        self._check_free(wanted)
+        self._check_free(wanted, "container.rename-in-use")
         self.release(container.name, container.id)
         self._ids_by_name[wanted] = container.id
         return wanted

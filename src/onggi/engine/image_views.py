@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from onggi.errors import Invalid
 from onggi.oci.image import RunConfig
@@ -86,7 +87,7 @@ def select(images: Sequence[Image], filters: Filters) -> list[Image]:
     before, since = (_moments(images, filters.values(key)) for key in ("before", "since"))
     until = [_until(text) for text in filters.values("until")]
     return [
-        image
+        _narrowed(image, filters.values("reference"))
         for image in images
         if ("dangling" not in filters or filters.flag("dangling", default=False) == (not image.names))
         and filters.match_labels(image.config.run.labels)
@@ -108,9 +109,21 @@ def _moments(images: Iterable[Image], names: Sequence[str]) -> list[str]:
 
 
 def _named(names: Iterable[Reference], patterns: Sequence[str]) -> bool:
-    """Whether a name matches a pattern, with its tag or without, as people write it or in full."""
-    spellings = [s for n in names for s in (n.familiar(), n.familiar_name, str(n), n.name)]
-    return not patterns or any(fnmatch.fnmatchcase(name, pattern) for name in spellings for pattern in patterns)
+    """Whether a name matches a pattern."""
+    return not patterns or any(_matches(name, patterns) for name in names)
+
+
+def _matches(name: Reference, patterns: Sequence[str]) -> bool:
+    """With its tag or without, as people write it or in full."""
+    spellings = (name.familiar(), name.familiar_name, str(name), name.name)
+    return any(fnmatch.fnmatchcase(spelling, pattern) for spelling in spellings for pattern in patterns)
+
+
+def _narrowed(image: Image, patterns: Sequence[str]) -> Image:
+    """With a filter on references only the names that match are shown."""
+    if not patterns:
+        return image
+    return replace(image, names=tuple(name for name in image.names if _matches(name, patterns)))
 
 
 def _until(text: str) -> float:

@@ -100,7 +100,7 @@ class Lifecycle:
         async with container.lock:
             container.keeper("pause")
             if container.record.state.status == "paused":
-                facts = {"id": container.name}
+                facts = {"id": container.id}
                 raise Conflict("pause", container.name, "it is paused", code="container.already-paused", facts=facts)
             await blocking(self._parts.layout.freeze, self._parts.cgroup(container))
             container.record.state = msgspec.structs.replace(container.record.state, status="paused")
@@ -112,7 +112,7 @@ class Lifecycle:
         container = self._parts.directory.find(ref)
         async with container.lock:
             if container.record.state.status != "paused":
-                facts = {"id": container.name}
+                facts = {"id": container.id}
                 raise Conflict("unpause", container.name, "not paused", code="container.not-paused", facts=facts)
             await blocking(self._parts.layout.thaw, self._parts.cgroup(container))
             container.record.state = msgspec.structs.replace(container.record.state, status="running")

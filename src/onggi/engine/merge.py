@@ -44,7 +44,7 @@ def merge(asked: ContainerConfig, image: RunConfig) -> ContainerConfig:
 
 def _environment(asked: list[str], image: list[str]) -> list[str]:
     names = {pair.partition("=")[0] for pair in asked}
-    return [pair for pair in image if pair.partition("=")[0] not in names] + asked
+    return asked + [pair for pair in image if pair.partition("=")[0] not in names]
 
 
 def process_environment(config: ContainerConfig, hostname: str) -> list[str]:

@@ -6,8 +6,10 @@ Docker too. Pure. Callers: `engine/containers`.
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
+from onggi.engine import signals
 from onggi.errors import Invalid, Unsupported
 from onggi.wire.containers import ContainerConfig, ContainerCreate
 from onggi.wire.host_config import HostConfig
@@ -32,12 +34,22 @@ _HOST_FIELDS = (
 _DEFAULT_HOST = HostConfig()
 _DEFAULT_CONFIG = ContainerConfig()
 _RUNTIMES = ("", "onggi", "runc", "io.containerd.runc.v2")
-_LOG_DRIVERS = ("", "json-file", "local", "none")
+_LOG_DRIVERS = frozenset({"", "json-file", "local", "none"})
+_OTHER_LOG_DRIVERS = frozenset(
+    {"syslog", "journald", "gelf", "fluentd", "awslogs", "splunk", "etwlogs", "gcplogs", "logentries"}
+)
 
 
 def check(body: ContainerCreate) -> None:
     """Unsupported names the first field that asks for what does not exist yet; Invalid what Docker refuses too."""
     host, config = body.host_config, body.config
+    if config.working_dir and not config.working_dir.startswith("/"):
+        cause = f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path"
+        raise Invalid("create", "container", cause, code="text")
+    if config.stop_signal and not signals.is_known(config.stop_signal):
+        raise Invalid("create", "container", f"invalid signal: {config.stop_signal}", code="text")
+    for server in host.dns or ():
+        _check_address(server)
     for field in _HOST_FIELDS:
         if _asks(getattr(host, field), getattr(_DEFAULT_HOST, field)):
             raise _refused("HostConfig." + field, getattr(host, field))
@@ -47,7 +59,11 @@ def check(body: ContainerCreate) -> None:
         raise _refused("HostConfig.RestartPolicy", host.restart_policy.name)
     if host.runtime not in _RUNTIMES:
         raise Invalid("create", "container", f"unknown or invalid runtime name: {host.runtime}", code="text")
-    if host.log_config.type not in _LOG_DRIVERS:
+    if host.log_config.type not in _LOG_DRIVERS | _OTHER_LOG_DRIVERS:
+        driver = host.log_config.type
+        cause = f'error looking up logging plugin {driver}: plugin "{driver}" not found'
+        raise Invalid("create", "container", cause, code="text")
+    if host.log_config.type in _OTHER_LOG_DRIVERS:
         raise _refused("HostConfig.LogConfig.Type", host.log_config.type)
     if host.isolation not in ("", "default"):
         raise Invalid("create", "container", f'invalid isolation "{host.isolation}" on linux', code="text")
@@ -55,6 +71,13 @@ def check(body: ContainerCreate) -> None:
         raise _refused("Healthcheck", " ".join(config.healthcheck.test or ()))
     if config.mac_address != _DEFAULT_CONFIG.mac_address:
         raise _refused("MacAddress", config.mac_address)
+
+
+def _check_address(server: str) -> None:
+    try:
+        ip_address(server)
+    except ValueError as error:
+        raise Invalid("create", "container", f"bad nameserver address {server}", code="text") from error
 
 
 def _asks(value: Any, default: Any) -> bool:

@@ -12,6 +12,11 @@ from onggi.engine.default_devices import default_rules, device_rule, privileged_
 from onggi.errors import Invalid
 from onggi.wire.host_config import HostConfig, ThrottleDevice, WeightDevice
 
+_CPUSETS = {
+    "cpus": ("CPUs", "/sys/devices/system/cpu/online"),
+    "mems": ("memory nodes", "/sys/devices/system/node/online"),
+}
+_MOST_CPUS = 8192
 _LEAST_MEMORY = 6 << 20
 _MEBI = 1 << 20
 
@@ -41,6 +46,8 @@ def _memory(host: HostConfig) -> dict[str, Any]:
         raise _invalid("You should always set the Memory limit when using Memoryswap limit, see usage")
     if 0 < swap < limit:
         raise _invalid("Minimum memoryswap limit should be larger than memory limit, see usage")
+    if 0 < reservation < _LEAST_MEMORY:
+        raise _invalid("Minimum memory reservation allowed is 6MB")
     if 0 < limit < reservation:
         raise _invalid("Minimum memory limit can not be less than memory reservation limit, see usage")
     swappiness = host.memory_swappiness
@@ -64,7 +71,7 @@ def _cpu(host: HostConfig) -> dict[str, Any]:
         other = "CPU Period" if host.cpu_period else "CPU Quota"
         raise _invalid(f"Conflicting options: Nano CPUs and {other} cannot both be set")
     if host.nano_cpus < 0 or host.nano_cpus > cpus * 10**9:
-        raise _invalid(f"range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available")
+        raise _invalid(f"Range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available")
     if host.cpu_shares < 0:
         raise _invalid(f"invalid CPU shares ({host.cpu_shares}): value must be a positive integer")
     if host.cpu_period and not 1000 <= host.cpu_period <= 1_000_000:
@@ -84,11 +91,27 @@ def _cpu(host: HostConfig) -> dict[str, Any]:
 
 
 def _cpuset(text: str, key: str) -> str:
-    for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        if not first.isdigit() or (last and not last.isdigit()):
-            raise _invalid(f"Invalid value {text} for cpuset {key}")
+    wanted = _numbers_of(text)
+    if wanted is None:
+        raise _invalid(f"Invalid value {text} for cpuset {key}: invalid format: {text}")
+    kind, file = _CPUSETS[key]
+    with open(file) as online:
+        available = online.read().strip()
+    if wanted - (_numbers_of(available) or set()):
+        raise _invalid(f"Requested {kind} are not available - requested {text}, available: {available}")
     return text
+
+
+def _numbers_of(text: str) -> set[int] | None:
+    """`0-2,7` as numbers; None when it is no such list."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        last = last if dash else first
+        if not (first.isdecimal() and last.isdecimal()) or int(last) >= _MOST_CPUS:
+            return None
+        found.update(range(int(first), int(last) + 1))
+    return found
 
 
 def _devices(host: HostConfig) -> list[dict[str, Any]]:

@@ -56,14 +56,21 @@ def held() -> tuple[str, ...]:
 def decide(host: HostConfig, cache: Path) -> Security:
     """The rights that a HostConfig asks for; Invalid in Docker's words, Unsupported for labels that the kernel lacks."""
     names = capabilities.chosen(host.cap_add, host.cap_drop, privileged=host.privileged, held=held())
-    profile, no_new_privileges, unmask = _options(host.security_opt or (), host.privileged)
+    profile, no_new_privileges, _ = _options(host.security_opt or (), host.privileged)
     file, flags = "", 0
     if profile != "unconfined":
         file, flags = _compiled(profile, names, cache)
-    open_paths = host.privileged or unmask
-    masked = host.masked_paths if host.masked_paths is not None else (() if open_paths else MASKED)
-    readonly = host.readonly_paths if host.readonly_paths is not None else (() if open_paths else READONLY)
-    return Security(names, no_new_privileges, file, flags, tuple(masked), tuple(readonly))
+    masked, readonly = hidden_paths(host)
+    return Security(names, no_new_privileges, file, flags, masked, readonly)
+
+
+def hidden_paths(host: HostConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The paths that are masked, and those that are read-only."""
+    _, _, unmask = _options(host.security_opt or (), host.privileged)
+    is_open = host.privileged or unmask
+    masked = host.masked_paths if host.masked_paths is not None else (() if is_open else MASKED)
+    readonly = host.readonly_paths if host.readonly_paths is not None else (() if is_open else READONLY)
+    return tuple(masked), tuple(readonly)
 
 
 def _options(options: Sequence[str], privileged: bool) -> tuple[str, bool, bool]:

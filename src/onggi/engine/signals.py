@@ -21,5 +21,17 @@ def parse(text: str, container: str = "") -> int:
     try:
         return int(signal.Signals["SIG" + name])
     except KeyError as error:
+        if name.isdigit():
+            cause = f"cannot kill container: {container}: the linux daemon does not support signal {name}"
+            raise Invalid("signal", text, cause, code="text") from error
         facts = {"name": container, "signal": text}
         raise Invalid("signal", text, "no such signal", code="container.signal-invalid", facts=facts) from error
+
+
+def is_known(text: str) -> bool:
+    """Whether it is a signal's name or any positive number: Docker takes every number as a stop signal."""
+    try:
+        parse(text)
+    except Invalid:
+        return text.isdigit() and int(text) > 0
+    return True

@@ -44,6 +44,8 @@ async def summaries(
     for status in filters.values("status"):
         if status not in _STATUSES:
             raise refused("status", status)
+    for ref in (*filters.values("before"), *filters.values("since")):
+        directory.find(ref)
     everything = all or limit > 0 or "status" in filters or "exited" in filters
     newest = sorted(directory, key=lambda c: c.record.created, reverse=True)
     found = [c for c in newest if (everything or c.is_running) and _matches(c, filters, directory)]
