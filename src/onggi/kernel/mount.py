@@ -113,10 +113,11 @@ def overlay(lowers: Iterable[str], upper: str, work: str, at: str, *, userxattr:
     except KernelError as error:
         if error.errno != errno.EINVAL:
             raise
-    return _overlay_by_mount(lowers, upper, work, at, ",userxattr" if userxattr else "")
+    return overlay_by_mount(lowers, upper, work, at, ",userxattr" if userxattr else "")
 
 
-def _overlay_by_mount(lowers: tuple[str, ...], upper: str, work: str, at: str, extra: str) -> int:
+def overlay_by_mount(lowers: tuple[str, ...], upper: str, work: str, at: str, extra: str = "") -> int:
+    """The same by mount(2), on any kernel that has overlayfs: mounted onto `at`, cloned, let go."""
     here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         base = os.path.commonpath(lowers) if len(lowers) > 1 else os.path.dirname(lowers[0]) or "/"
@@ -194,7 +195,11 @@ def map_ids(fd: int, userns_fd: int, *, recursive: bool = False) -> None:
     """Let a detached mount show its owners through the id map of `userns_fd` (mount_setattr(2), IDMAP)."""
     attributes = _MountAttrs(int(MountAttr.IDMAP), 0, 0, userns_fd)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
-    _mount_setattr(fd, b"", flags, ctypes.byref(attributes), ctypes.sizeof(attributes))
+    try:
+        _mount_setattr(fd, b"", flags, ctypes.byref(attributes), ctypes.sizeof(attributes))
+    except KernelError as error:
+        hint = "not every file system can be shown through an id map; tmpfs can from Linux 6.3 on"
+        raise KernelError("mount_setattr", "+IDMAP", error.errno or 0, hint=hint) from error
 
 
 def set_propagation(path: str, kind: Ms) -> None:

@@ -9,12 +9,15 @@ be shown to it all the same, and nothing else with it. The layers are shown thro
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from onggi.errors import KernelError
 from onggi.kernel import mount as kernel_mount
 from onggi.kernel import process
+from onggi.kernel.flags import Clone, Ms
 from onggi.oci.runtime import IdMap
 from onggi.runtime.mounts import MountBind, place_root
 from onggi.runtime.steps import Context
@@ -33,6 +36,8 @@ class OpenOverlay:
     upper: str
     work: str
     in_memory: bool
+    at: str
+    """An empty directory, which an older kernel needs: see `_attached`."""
     uid: int
     """Who is root inside: overlayfs makes its own files as whoever mounts it, and the map must know that id."""
     gid: int
@@ -47,9 +52,15 @@ class OpenOverlay:
             userns = os.open(f"/proc/{context.child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
             closing.callback(os.close, userns)
             layers = [self._layer(lower, userns, closing) for lower in self.lowers]
-            upper, work = self._changes(userns, closing)
+            changes = self._changes(userns, closing)
             with process.file_system_ids(self.uid, self.gid):
-                context.handed.append(kernel_mount.overlay_of(layers, upper, work))
+                try:
+                    root = self._detached(layers, changes, closing)
+                except KernelError as error:
+                    if error.errno != errno.EINVAL:
+                        raise
+                    root = self._attached(layers, changes)
+            context.handed.append(root)
 
     @staticmethod
     def _layer(path: str, userns: int, closing: ExitStack) -> int:
@@ -58,22 +69,42 @@ class OpenOverlay:
         kernel_mount.map_ids(tree, userns)
         return tree
 
-    def _changes(self, userns: int, closing: ExitStack) -> tuple[int, int]:
-        """Upper and work directory as descriptors on one mount, as overlayfs wants them."""
-        names = (os.path.basename(self.upper), os.path.basename(self.work))
-        if self.in_memory:
-            base = kernel_mount.new("tmpfs", (("mode", "0700"),), source="tmpfs")
-            closing.callback(os.close, base)
-            for name in names:
-                os.mkdir(name, 0o755, dir_fd=base)
-            kernel_mount.map_ids(base, userns)
-        else:
-            base = self._layer(os.path.dirname(self.upper), userns, closing)
+    def _names(self) -> tuple[str, str]:
+        return os.path.basename(self.upper), os.path.basename(self.work)
+
+    def _changes(self, userns: int, closing: ExitStack) -> int:
+        """The mount on which upper and work directory lie, side by side as overlayfs wants them."""
+        if not self.in_memory:
+            return self._layer(os.path.dirname(self.upper), userns, closing)
+        base = kernel_mount.new("tmpfs", (("mode", "0700"),), source="tmpfs")
+        closing.callback(os.close, base)
+        for name in self._names():
+            os.mkdir(name, 0o755, dir_fd=base)
+        kernel_mount.map_ids(base, userns)
+        return base
+
+    def _detached(self, layers: list[int], changes: int, closing: ExitStack) -> int:
+        """All by descriptors: Linux 6.15; EINVAL before."""
         found = []
-        for name in names:
-            found.append(os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=base))
+        for name in self._names():
+            found.append(os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=changes))
             closing.callback(os.close, found[-1])
-        return found[0], found[1]
+        return kernel_mount.overlay_of(layers, *found)
+
+    def _attached(self, layers: list[int], changes: int) -> int:
+        """An older overlayfs wants layers that have paths: in a mount namespace of ours, which goes with this process."""
+        process.unshare(Clone.NEWNS)
+        kernel_mount.set_propagation("/", Ms.PRIVATE | Ms.REC)
+        os.close(place_root(kernel_mount.new("tmpfs", (("mode", "0700"),), source="tmpfs"), self.at))
+        paths = []
+        for name, tree in (("c", changes), *((str(number), layer) for number, layer in enumerate(layers))):
+            paths.append(os.path.join(self.at, name))
+            os.mkdir(paths[-1])
+            place_root(tree, paths[-1])
+        upper, work = (os.path.join(paths[0], name) for name in self._names())
+        target = os.path.join(self.at, "root")
+        os.mkdir(target)
+        return kernel_mount.overlay_by_mount(tuple(paths[1:]), upper, work, target)
 
 
 @dataclass(frozen=True, slots=True)

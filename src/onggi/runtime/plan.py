@@ -159,7 +159,7 @@ def _hand_over(request: Request, inside: tuple[Step, ...]) -> tuple[tuple[Step, 
             taken.append(mapped.AttachRoot(step.at, len(opened), step.why))
             opened.append(
                 mapped.OpenOverlay(
-                    step.lowers, step.upper, step.work, step.in_memory, root_uid, root_gid,
+                    step.lowers, step.upper, step.work, step.in_memory, step.at, root_uid, root_gid,
                     "root: shown through the id map, so root inside owns what root's is",
                 )
             )  # fmt: skip
