@@ -23,6 +23,10 @@ from onggi.runtime.mounts import MountBind, place_root
 from onggi.runtime.steps import Context
 
 
+_TOO_OLD = (errno.EINVAL, errno.EOPNOTSUPP)
+"""What kernels say to an overlay of detached layers that do not know how: 6.7 to 6.14, and before."""
+
+
 def host_root(maps: tuple[IdMap, ...]) -> int:
     """The id outside that stands for 0 inside; our own when nothing does."""
     return next((entry.host_id for entry in maps if entry.container_id == 0 and entry.size), 0)
@@ -57,7 +61,7 @@ class OpenOverlay:
                 try:
                     root = self._detached(layers, changes, closing)
                 except KernelError as error:
-                    if error.errno != errno.EINVAL:
+                    if error.errno not in _TOO_OLD:
                         raise
                     root = self._attached(layers, changes)
             context.handed.append(root)
@@ -84,7 +88,7 @@ class OpenOverlay:
         return base
 
     def _detached(self, layers: list[int], changes: int, closing: ExitStack) -> int:
-        """All by descriptors: Linux 6.15; EINVAL before."""
+        """All by descriptors, which Linux 6.15 was the first to take."""
         found = []
         for name in self._names():
             found.append(os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=changes))
