@@ -223,8 +223,7 @@ class Lifecycle:
         )
         container.namespaces, container.warnings = started["namespaces"], started["warnings"]
         for endpoint in endpoints:
-            attributes = {"container": container.id, "name": endpoint.network_name, "type": endpoint.driver}
-            self._parts.events.publish("network", "connect", endpoint.network_id, attributes)
+            self._tell_network("connect", container, endpoint)
         self._parts.tell(container, "start")
         self._parts.later(self._parts.records.put(record))
 
@@ -271,8 +270,7 @@ class Lifecycle:
                 oom_killed=found["oom"],
                 finished_at=found["at"],
             )
-            await self._parts.networks.detach(container.id)
-            container.record.endpoints = []
+            await self._leave_networks(container)
             if found["oom"]:
                 self._parts.tell(container, "oom")
             seconds = max(0, found["at"] - state.started_at) // 10**9
@@ -282,6 +280,20 @@ class Lifecycle:
                 await self._remove(container)
             elif not container.removing:
                 await self._parts.records.put(container.record)
+
+    async def _leave_networks(self, container: Container) -> None:
+        """Give the addresses back; whatever resists is logged, for who waits for the end must hear of it."""
+        try:
+            await self._parts.networks.detach(container.id)
+        except OnggiError as error:
+            _log.error("%s", error)
+        for endpoint in map(Endpoint.from_record, container.record.endpoints):
+            self._tell_network("disconnect", container, endpoint)
+        container.record.endpoints = []
+
+    def _tell_network(self, action: str, container: Container, endpoint: Endpoint) -> None:
+        attributes = {"container": container.id, "name": endpoint.network_name, "type": endpoint.driver}
+        self._parts.events.publish("network", action, endpoint.network_id, attributes)
 
     async def _send(self, container: Container, number: int) -> None:
         """Send a signal; a container that ends at this moment is as good as signalled."""
