@@ -281,7 +281,7 @@ REFUSED: dict[str, Any] = {
     "VolumeDriver": "nfs",
     "RestartPolicy": {"Name": "always"},
     "LogConfig": {"Type": "syslog"},
-    "UsernsMode": "private",
+    "UsernsMode": "keep-id",
 }
 
 

@@ -8,6 +8,7 @@ attached onto a descriptor (`move_mount`). No path is looked up twice, so nothin
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from collections.abc import Iterable
 
@@ -42,8 +43,6 @@ _umount2 = bind("umount2", _c_int, _c_char_p, _c_int)
 _mount = bind("mount", _c_int, _c_char_p, _c_char_p, _c_char_p, ctypes.c_ulong, _c_char_p)
 
 _SET_FLAG, _SET_STRING, _SET_FD, _CREATE = 0, 1, 5, 6
-_STRING_LIMIT = 256
-"""fsconfig(2) copies at most this many bytes of a string value, its end included."""
 
 
 class _MountAttrs(ctypes.Structure):
@@ -102,8 +101,9 @@ def _messages(context: int) -> str:
 def overlay(lowers: Iterable[str], upper: str, work: str, at: str, *, userxattr: bool = False) -> int:
     """A detached overlay of `lowers` (the top one first) below `upper`.
 
-    With `lowerdir+` (Linux 6.5) each layer is an option of its own, so that their number has no limit. Older kernels
-    take one string of a page by mount(2), which must attach: onto `at`, then cloned and let go.
+    With `lowerdir+` (Linux 6.7) each layer is an option of its own, so that their number has no limit. Older kernels
+    call the whole invalid, some as late as at its creation; they take one string of a page by mount(2), which must
+    attach: onto `at`, then cloned and let go.
     """
     lowers = tuple(lowers)
     extra: list[tuple[str, str | None]] = [("userxattr", None)] if userxattr else []
@@ -111,7 +111,7 @@ def overlay(lowers: Iterable[str], upper: str, work: str, at: str, *, userxattr:
         layers: list[tuple[str, str | None]] = [("lowerdir+", lower) for lower in lowers]
         return new("overlay", [*layers, ("upperdir", upper), ("workdir", work), *extra], 0, "overlay")
     except KernelError as error:
-        if "lowerdir+:" not in str(error) and max(map(len, (*lowers, upper, work))) < _STRING_LIMIT:
+        if error.errno != errno.EINVAL:
             raise
     return _overlay_by_mount(lowers, upper, work, at, ",userxattr" if userxattr else "")
 
@@ -124,7 +124,9 @@ def _overlay_by_mount(lowers: tuple[str, ...], upper: str, work: str, at: str, e
         joined = ":".join(os.path.relpath(lower, base) for lower in lowers)
         options = f"lowerdir={joined},upperdir={upper},workdir={work}{extra}"
         if len(options) >= os.sysconf("SC_PAGE_SIZE"):
-            raise KernelError("mount", "overlay", 7, detail=f"{len(lowers)} layers do not fit one option page")
+            raise KernelError(
+                "mount", "overlay", errno.E2BIG, detail=f"{len(lowers)} layers do not fit one option page"
+            )
         _mount(b"overlay", os.fsencode(at), b"overlay", 0, os.fsencode(options))
     finally:
         os.fchdir(here)
