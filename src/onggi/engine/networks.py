@@ -9,6 +9,7 @@ Callers: `engine/containers`, `api/routes/networks`. Read next: `network/bridge`
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import time
@@ -20,7 +21,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import TypeVar
 
 from onggi.engine import network_views
-from onggi.errors import Conflict, Forbidden, Invalid, NotFound, Unsupported
+from onggi.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable, Unsupported
 from onggi.kernel.netlink import Netlink
 from onggi.kernel.nft import Nft
 from onggi.network import ipam, records
@@ -34,6 +35,7 @@ from onggi.wire.filters import Filters
 from onggi.wire.networks import Network, NetworkCreate, NetworkCreated
 
 T = TypeVar("T")
+_log = logging.getLogger("onggi.networks")
 
 _MTU = 1500
 _IPV6 = "/proc/sys/net/ipv6"
@@ -89,8 +91,7 @@ class Networks:
     async def stop(self) -> None:
         """Let go; the bridge stays while a container is on it, and goes when none is."""
         async with self._lock:
-            for record in self._unused_bridges():
-                await self._kernel(self._opened().remove, self._bridge(record))
+            await self._remove_unused()
             await self._kernel(self._close)
         self._worker.shutdown()
 
@@ -203,8 +204,16 @@ class Networks:
                 if record.bridge:
                     owned = {endpoint.host_link for endpoint in self._members(record)}
                     await self._kernel(self._remove_orphans, record.bridge, owned)
-            for record in self._unused_bridges():
+            await self._remove_unused()
+
+    async def _remove_unused(self) -> None:
+        for record in self._unused_bridges():
+            try:
                 await self._kernel(self._opened().remove, self._bridge(record))
+            except (
+                Unavailable
+            ) as error:  # without netfilter there is no table either; `none` and `host` work all the same
+                _log.warning("%s; networks of the driver bridge will not work (%s)", error, error.hint)
 
     # inside the event loop
 

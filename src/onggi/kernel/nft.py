@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import socket
 from contextlib import ExitStack
 
 from onggi.errors import KernelError, Unavailable
@@ -20,6 +21,8 @@ LIBRARY = "libnftables.so.1"
 COMMAND = "nft"
 _OUTPUT_TERSE = 1 << 11
 """NFT_CTX_OUTPUT_TERSE, libnftables.h."""
+_NETLINK_NETFILTER = 12
+"""linux/netlink.h."""
 _HINT = "install the package `libnftables1` or `nftables`"
 _ERRNO_OF = {os.strerror(number): number for number in errno.errorcode}
 
@@ -40,6 +43,7 @@ class Nft:
         KernelError with the errno that nft worded (EINVAL for bad syntax), Unavailable when there is no nft here.
         """
         if not self._tried:
+            _check_kernel()
             self._tried = True
             self._context = _load(self._library_name)
         status, output, errors = (
@@ -81,6 +85,15 @@ class _Library:
 
     def close(self) -> None:
         self._free(self._context)
+
+
+def _check_kernel() -> None:
+    """Unavailable where the kernel has no netfilter: the library would end the whole process (mnl.c, netlink_open_error)."""
+    try:
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER).close()
+    except OSError as error:
+        reason = f"the kernel has no netfilter: {error.strerror}"
+        raise Unavailable("run nft transaction", "nf_tables", reason, hint="modprobe nf_tables") from error
 
 
 def _load(name: str) -> _Library | None:
