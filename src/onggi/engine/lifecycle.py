@@ -55,7 +55,7 @@ class Lifecycle:
     async def stop(self, ref: str, *, timeout: int | None, signal: str | None) -> None:
         """Signal, then kill after `timeout` seconds (-1: never); Unchanged if it does not run."""
         container = self._parts.directory.find(ref)
-        if not container.is_running:
+        if not await self._runs(container):
             raise Unchanged("stop", container.name, "it does not run")
         config = container.body.config
         number = signals.parse(signal or config.stop_signal or "SIGTERM")
@@ -66,6 +66,9 @@ class Lifecycle:
         )
         exited = container.next_exit()
         await self._send(container, number)
+        if container.status == "paused":  # the signal waits for it
+            with contextlib.suppress(Conflict):  # somebody else was faster
+                await self.unpause(container.id)
         try:
             async with asyncio.timeout(seconds if seconds >= 0 else None):
                 await asyncio.shield(exited)
@@ -77,22 +80,29 @@ class Lifecycle:
     async def restart(self, ref: str, *, timeout: int | None, signal: str | None) -> None:
         """Stop if it runs, then start."""
         container = self._parts.directory.find(ref)
-        if container.is_running:
+        with contextlib.suppress(Unchanged):
             await self.stop(container.id, timeout=timeout, signal=signal)
-        await self.start(container.id)
+        with contextlib.suppress(Unchanged):  # another restart was faster
+            await self.start(container.id)
         self._parts.tell(container, "restart")
 
     async def kill(self, ref: str, signal: str) -> None:
         """Send a signal, by name or number; Conflict if it does not run."""
         container = self._parts.directory.find(ref)
         number = signals.parse(signal or "SIGKILL", container.name)
-        if not container.is_running:
+        if not await self._runs(container):
             facts = {"name": ref, "id": container.id}
             raise Conflict("kill", container.name, "it is not running", code="container.kill-not-running", facts=facts)
         exited = container.next_exit() if number == signals.KILL else None
         await self._send(container, number)
         if exited:
             await self._wait_killed(container, exited)
+
+    @staticmethod
+    async def _runs(container: Container) -> bool:
+        """Whether it runs, once a start or an end that is under way is over."""
+        async with container.lock:
+            return container.is_running
 
     async def pause(self, ref: str) -> None:
         """Freeze every process; Conflict if it does not run or is frozen."""
