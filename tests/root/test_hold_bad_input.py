@@ -186,6 +186,31 @@ def test_a_signal_that_is_none(api: Api, signal: str, words: str) -> None:
     box.remove()
 
 
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"Env": ["=x"]}, "invalid environment variable: =x"),
+        ({"Env": [""]}, "invalid environment variable: "),
+        ({"Env": ["A=a\0b"]}, "NUL byte"),
+        ({"Cmd": ["echo", "a\0b"]}, "NUL byte"),
+        ({"WorkingDir": "/a\0b"}, "NUL byte"),
+        ({"Hostname": "a\0b"}, "NUL byte"),
+    ],
+)
+def test_words_that_no_program_can_get(api: Api, config: dict[str, Any], words: str) -> None:
+    """400 at create."""
+    answer = create(api, **config)
+    assert answer.status == 400
+    assert words in answer.message
+
+
+def test_more_words_than_the_kernel_takes(api: Api) -> None:
+    """An argument of 3 MB: the start fails and says why; the engine lives."""
+    answer, state = start(api, "echo", "x" * 3_000_000)
+    assert "argument list too long" in answer.message
+    assert state["Status"] == "created"
+
+
 def test_a_stop_signal_that_is_none(api: Api) -> None:
     """400 at create."""
     answer = create(api, StopSignal="NONSENSE")

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
+
 from harness import image
 from harness.api import Api
 from harness.box import Box, alive, receive_all, status_of, unframe, wait_until
@@ -81,6 +83,22 @@ def test_logs_follow_joins_the_past_to_the_future(api: Api) -> None:
     with ThreadPoolExecutor(6) as pool:
         for heard in [pool.submit(follow) for _ in range(12)]:
             assert heard.result(60) == list(range(4000))
+    box.remove()
+
+
+@pytest.mark.parametrize("question", ["logs?stdout=1&follow=1", "logs?stdout=1&follow=1&tail=all"])
+def test_following_a_container_that_is_about_to_end_gives_all_of_it(api: Api, question: str) -> None:
+    """Asked in the moment of its end, forty times over: the line is there."""
+    for _ in range(40):
+        box = Box.run(api, "echo", "hello", host={"NetworkMode": "none"})
+        assert unframe(api("GET", f"/containers/{box.id}/{question}").body) == (b"hello\n", b"")
+        box.remove()
+
+
+def test_attaching_to_the_past_alone_ends_at_once(api: Api) -> None:
+    """logs=1 without stream=1: what was written so far, though the container goes on."""
+    box = Box.run(api, "sh", "-c", "echo hello; sleep 60").says("hello")
+    assert unframe(receive_all(box.attach("logs=1&stdout=1"))) == (b"hello\n", b"")
     box.remove()
 
 

@@ -55,7 +55,7 @@ class Lifecycle:
     async def stop(self, ref: str, *, timeout: int | None, signal: str | None) -> None:
         """Signal, then kill after `timeout` seconds (-1: never); Unchanged if it does not run."""
         container = self._parts.directory.find(ref)
-        if not container.is_running:
+        if not await self._runs(container):
             raise Unchanged("stop", container.name, "it does not run")
         config = container.body.config
         number = signals.parse(signal or config.stop_signal or "SIGTERM")
@@ -66,6 +66,9 @@ class Lifecycle:
         )
         exited = container.next_exit()
         await self._send(container, number)
+        if container.status == "paused":  # the signal waits for it
+            with contextlib.suppress(Conflict):  # somebody else was faster
+                await self.unpause(container.id)
         try:
             async with asyncio.timeout(seconds if seconds >= 0 else None):
                 await asyncio.shield(exited)
@@ -77,22 +80,29 @@ class Lifecycle:
     async def restart(self, ref: str, *, timeout: int | None, signal: str | None) -> None:
         """Stop if it runs, then start."""
         container = self._parts.directory.find(ref)
-        if container.is_running:
+        with contextlib.suppress(Unchanged):
             await self.stop(container.id, timeout=timeout, signal=signal)
-        await self.start(container.id)
+        with contextlib.suppress(Unchanged):  # another restart was faster
+            await self.start(container.id)
         self._parts.tell(container, "restart")
 
     async def kill(self, ref: str, signal: str) -> None:
         """Send a signal, by name or number; Conflict if it does not run."""
         container = self._parts.directory.find(ref)
         number = signals.parse(signal or "SIGKILL", container.name)
-        if not container.is_running:
+        if not await self._runs(container):
             facts = {"name": ref, "id": container.id}
             raise Conflict("kill", container.name, "it is not running", code="container.kill-not-running", facts=facts)
         exited = container.next_exit() if number == signals.KILL else None
         await self._send(container, number)
         if exited:
             await self._wait_killed(container, exited)
+
+    @staticmethod
+    async def _runs(container: Container) -> bool:
+        """Whether it runs, once a start or an end that is under way is over."""
+        async with container.lock:
+            return container.is_running
 
     async def pause(self, ref: str) -> None:
         """Freeze every process; Conflict if it does not run or is frozen."""
@@ -223,8 +233,7 @@ class Lifecycle:
         )
         container.namespaces, container.warnings = started["namespaces"], started["warnings"]
         for endpoint in endpoints:
-            attributes = {"container": container.id, "name": endpoint.network_name, "type": endpoint.driver}
-            self._parts.events.publish("network", "connect", endpoint.network_id, attributes)
+            self._tell_network("connect", container, endpoint)
         self._parts.tell(container, "start")
         self._parts.later(self._parts.records.put(record))
 
@@ -271,8 +280,7 @@ class Lifecycle:
                 oom_killed=found["oom"],
                 finished_at=found["at"],
             )
-            await self._parts.networks.detach(container.id)
-            container.record.endpoints = []
+            await self._leave_networks(container)
             if found["oom"]:
                 self._parts.tell(container, "oom")
             seconds = max(0, found["at"] - state.started_at) // 10**9
@@ -282,6 +290,20 @@ class Lifecycle:
                 await self._remove(container)
             elif not container.removing:
                 await self._parts.records.put(container.record)
+
+    async def _leave_networks(self, container: Container) -> None:
+        """Give the addresses back; whatever resists is logged, for who waits for the end must hear of it."""
+        try:
+            await self._parts.networks.detach(container.id)
+        except OnggiError as error:
+            _log.error("%s", error)
+        for endpoint in map(Endpoint.from_record, container.record.endpoints):
+            self._tell_network("disconnect", container, endpoint)
+        container.record.endpoints = []
+
+    def _tell_network(self, action: str, container: Container, endpoint: Endpoint) -> None:
+        attributes = {"container": container.id, "name": endpoint.network_name, "type": endpoint.driver}
+        self._parts.events.publish("network", action, endpoint.network_id, attributes)
 
     async def _send(self, container: Container, number: int) -> None:
         """Send a signal; a container that ends at this moment is as good as signalled."""

@@ -48,6 +48,7 @@ def check(body: ContainerCreate) -> None:
         raise Invalid("create", "container", cause, code="text")
     if config.stop_signal and not signals.is_known(config.stop_signal):
         raise Invalid("create", "container", f"invalid signal: {config.stop_signal}", code="text")
+    _check_texts(config)
     for server in host.dns or ():
         _check_address(server)
     for field in _HOST_FIELDS:
@@ -71,6 +72,17 @@ def check(body: ContainerCreate) -> None:
         raise _refused("Healthcheck", " ".join(config.healthcheck.test or ()))
     if config.mac_address != _DEFAULT_CONFIG.mac_address:
         raise _refused("MacAddress", config.mac_address)
+
+
+def _check_texts(config: ContainerConfig) -> None:
+    """What the kernel cannot take as a program's words."""
+    for pair in config.env or ():
+        if not pair.partition("=")[0]:
+            raise Invalid("create", "container", f"invalid environment variable: {pair}", code="text")
+    single = (config.working_dir, config.hostname, config.domainname, config.user)
+    for text in (*(config.entrypoint or ()), *(config.cmd or ()), *(config.env or ()), *single):
+        if "\0" in text:
+            raise Invalid("create", "container", f"{text!r} contains a NUL byte")
 
 
 def _check_address(server: str) -> None:

@@ -32,7 +32,7 @@ class Streams:
         ours, theirs = socket.socketpair()
         wants = {"stdin": options.stdin, "stdout": options.stdout, "stderr": options.stderr}
         with theirs:
-            joined = await self._join(container, theirs, wants, from_start=options.logs)
+            joined = options.stream and await self._join(container, theirs, wants, from_start=options.logs)
             past = await self._past(container, options) if options.logs and not joined else b""
             if options.stream and not joined and not container.is_running and not container.removing:
                 container.pending.append(Pending(**wants, stream=theirs.dup()))
@@ -47,8 +47,7 @@ class Streams:
             cause = "configured logging driver does not support reading"
             raise Unsupported("read log of", container.name, cause, code="text")
         path = self._parts.instance.container_dir(container.id) / "log"
-        end = path.stat().st_size if path.exists() else 0
-        follow = None
+        end, follow = -1, None
         if options.follow:
             ours, theirs = socket.socketpair()
             ours.setblocking(False)
@@ -60,6 +59,8 @@ class Streams:
                 end = answer["offset"]  # a frame's end; the size of a file that is being written may lie within one
             else:
                 ours.close()
+        if end < 0:  # looked at last: a container that ended since we were asked has written all by now
+            end = path.stat().st_size if path.exists() else 0
         details = ",".join(f"{k}={v}" for k, v in sorted((container.body.config.labels or {}).items()))
         return LogStream(path, options, tty=container.body.config.tty, details=details, follow=follow, end=end)
 
