@@ -107,7 +107,7 @@ class Creation:
         host = body.host_config
         if not config.hostname and host.uts_mode != "host":
             config = msgspec.structs.replace(config, hostname="")
-        return ContainerCreate(config, settle(host), body.networking_config)
+        return ContainerCreate(config, settle(host, network_disabled=config.network_disabled), body.networking_config)
 
     @staticmethod
     def _document(body: ContainerCreate) -> dict[str, Any]:
@@ -129,4 +129,7 @@ class Creation:
         if body.config.volumes:
             places = ", ".join(sorted(body.config.volumes))
             found.append(f"{places} is kept in the container's own layer: anonymous volumes are not supported yet")
+        if body.host_config.log_config.config:
+            options = ", ".join(sorted(body.host_config.log_config.config))
+            found.append(f"the log is kept whole: the log options {options} are not supported yet")
         return found

@@ -15,15 +15,18 @@ RUNTIME = "onggi"
 _LOG_DRIVER = "json-file"
 
 
-def settle(host: HostConfig) -> HostConfig:
-    """The defaults in place of what was left out."""
+def settle(host: HostConfig, *, network_disabled: bool = False) -> HostConfig:
+    """The defaults in place of what was left out; a config that disables the network has none."""
+    network_mode = "bridge" if host.network_mode in ("", "default") else host.network_mode
+    if network_disabled and network_mode == "bridge":
+        network_mode = "none"
     masked, readonly = hidden_paths(host)
     shared_memory = shm_size(host)
     swappiness = host.memory_swappiness
     limit = host.pids_limit
     return msgspec.structs.replace(
         host,
-        network_mode="bridge" if host.network_mode in ("", "default") else host.network_mode,
+        network_mode=network_mode,
         ipc_mode=host.ipc_mode or "private",
         cgroupns_mode=host.cgroupns_mode or "private",
         runtime=host.runtime or RUNTIME,

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from onggi.engine import adopt, published, signals, spec
+from onggi.engine import adopt, network_requests, published, signals, spec
 from onggi.engine.attach import parse_keys
 from onggi.engine.blocking import blocking
 from onggi.engine.container import Container, settle
@@ -186,7 +186,8 @@ class Lifecycle:
         run_dir = self._parts.instance.run_dir(container.id)
         os.makedirs(run_dir, mode=0o700, exist_ok=True)
         mode = body.host_config.network_mode
-        endpoints = await self._parts.networks.attach(container.id, mode, ports=published.ports(body))
+        mac = network_requests.mac(body)
+        endpoints = await self._parts.networks.attach(container.id, mode, mac=mac, ports=published.ports(body))
         try:
             adopt.begin_run(run_dir, [endpoint.to_record() for endpoint in endpoints])
             around = surroundings(self._parts, container, endpoints)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import Any
 
-from onggi.engine import signals
+from onggi.engine import network_requests, signals
 from onggi.errors import Invalid, Unsupported
 from onggi.wire.containers import ContainerConfig, ContainerCreate
 from onggi.wire.host_config import HostConfig
@@ -32,8 +32,10 @@ _HOST_FIELDS = (
     "volume_driver",
 )
 _DEFAULT_HOST = HostConfig()
-_DEFAULT_CONFIG = ContainerConfig()
 _RUNTIMES = ("", "onggi", "runc", "io.containerd.runc.v2")
+_LOG_OPTIONS = frozenset(
+    {"max-size", "max-file", "compress", "labels", "labels-regex", "env", "env-regex", "tag", "mode", "max-buffer-size"}
+)
 _LOG_DRIVERS = frozenset({"", "json-file", "local", "none"})
 _OTHER_LOG_DRIVERS = frozenset(
     {"syslog", "journald", "gelf", "fluentd", "awslogs", "splunk", "etwlogs", "gcplogs", "logentries"}
@@ -66,12 +68,15 @@ def check(body: ContainerCreate) -> None:
         raise Invalid("create", "container", cause, code="text")
     if host.log_config.type in _OTHER_LOG_DRIVERS:
         raise _refused("HostConfig.LogConfig.Type", host.log_config.type)
+    for option in host.log_config.config or {}:
+        if option not in _LOG_OPTIONS:
+            driver = host.log_config.type or "json-file"
+            raise Invalid("create", "container", f"unknown log opt '{option}' for {driver} log driver", code="text")
     if host.isolation not in ("", "default"):
         raise Invalid("create", "container", f'invalid isolation "{host.isolation}" on linux', code="text")
     if config.healthcheck is not None and (config.healthcheck.test or ["NONE"])[0] != "NONE":
         raise _refused("Healthcheck", " ".join(config.healthcheck.test or ()))
-    if config.mac_address != _DEFAULT_CONFIG.mac_address:
-        raise _refused("MacAddress", config.mac_address)
+    network_requests.check(body)
 
 
 def _check_texts(config: ContainerConfig) -> None:

@@ -6,6 +6,7 @@ Callers: `engine/spec`. Read next: `kernel/cgroup/layout`.
 from __future__ import annotations
 
 import os
+import stat
 from typing import Any
 
 from onggi.engine.default_devices import default_rules, device_rule, privileged_rules
@@ -117,12 +118,24 @@ def _numbers_of(text: str) -> set[int] | None:
 def _devices(host: HostConfig) -> list[dict[str, Any]]:
     rules = privileged_rules() if host.privileged else default_rules()
     for device in host.devices or ():
-        found = os.stat(device.path_on_host)
+        found = stat_device(device.path_on_host)
         kind = "b" if found.st_mode & 0o170000 == 0o060000 else "c"
         access = device.cgroup_permissions or "rwm"
         rules.append(device_rule(kind, os.major(found.st_rdev), os.minor(found.st_rdev), access))
     rules += [_device_rule(text) for text in host.device_cgroup_rules or ()]
     return rules
+
+
+def stat_device(path: str) -> os.stat_result:
+    """What a device node is; Invalid when there is none."""
+    cause = f'error gathering device information while adding custom device "{path}": '
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise Invalid("add device", path, f"{cause}no such file or directory", code="text") from error
+    if not (stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)):
+        raise Invalid("add device", path, f"{cause}not a device node", code="text")
+    return found
 
 
 def _device_rule(text: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from onggi.engine import user_ids
 from onggi.engine.instance import Instance
 from onggi.engine.merge import process_environment
 from onggi.engine.records import ContainerRecord, MountRecord
-from onggi.engine.resources import resources, shm_size, ulimits
+from onggi.engine.resources import resources, shm_size, stat_device, ulimits
 from onggi.engine.security import Security, decide
 from onggi.errors import Conflict, Invalid, Unsupported
 from onggi.oci.runtime import VERSION
@@ -239,15 +239,8 @@ def _devices(body: ContainerCreate) -> list[Json]:
 
 
 def _device(source: str, destination: str) -> Json:
-    try:
-        found = os.stat(source)
-    except OSError as error:
-        cause = f'error gathering device information while adding custom device "{source}": no such file or directory'
-        raise Invalid("add device", source, cause, code="text") from error
+    found = stat_device(source)
     kind = found.st_mode & 0o170000
-    if kind not in (0o020000, 0o060000):
-        cause = f'error gathering device information while adding custom device "{source}": not a device node'
-        raise Invalid("add device", source, cause, code="text")
     return {
         "path": destination,
         "type": "b" if kind == 0o060000 else "c",
