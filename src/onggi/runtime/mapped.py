@@ -22,7 +22,6 @@ from onggi.oci.runtime import IdMap
 from onggi.runtime.mounts import MountBind, place_root
 from onggi.runtime.steps import Context
 
-
 _TOO_OLD = (errno.EINVAL, errno.EOPNOTSUPP)
 """What kernels say to an overlay of detached layers that do not know how: 6.7 to 6.14, and before."""
 
