@@ -114,7 +114,7 @@ class Lifecycle:
                 raise Conflict("pause", container.name, "it is paused", code="container.already-paused", facts=facts)
             await blocking(self._parts.layout.freeze, self._parts.cgroup(container))
             container.record.state = msgspec.structs.replace(container.record.state, status="paused")
-            await self._parts.records.put(container.record)
+            await self._keep(container)
         self._parts.tell(container, "pause")
 
     async def unpause(self, ref: str) -> None:
@@ -126,7 +126,7 @@ class Lifecycle:
                 raise Conflict("unpause", container.name, "not paused", code="container.not-paused", facts=facts)
             await blocking(self._parts.layout.thaw, self._parts.cgroup(container))
             container.record.state = msgspec.structs.replace(container.record.state, status="running")
-            await self._parts.records.put(container.record)
+            await self._keep(container)
         self._parts.tell(container, "unpause")
 
     async def remove(self, ref: str, *, force: bool, volumes: bool, link: bool) -> None:
@@ -168,7 +168,10 @@ class Lifecycle:
                 adopt.clean_cgroup, self._parts.layout, self._parts.cgroup(container)
             )  # of a start that was cut short
             if container.record.state.status in ("running", "paused") or adopt.ran(self._parts.instance, container.id):
-                await self._finish(container, None)
+                try:
+                    await self._finish(container, None)
+                except OnggiError as error:  # of one container: the others come back
+                    _log.error("%s: %s", container.name, error)
         return endpoints
 
     def _may_start(self, container: Container) -> None:
@@ -257,7 +260,7 @@ class Lifecycle:
         if container.body.host_config.auto_remove:
             await self._remove(container)
         else:
-            await self._parts.records.put(container.record)
+            await self._keep(container)
 
     def _exited(self, container: Container, exit_record: dict[str, Any] | None) -> None:
         """The keeper told us, or died without a word."""
@@ -290,7 +293,14 @@ class Lifecycle:
             if container.body.host_config.auto_remove and not container.removing:
                 await self._remove(container)
             elif not container.removing:
-                await self._parts.records.put(container.record)
+                await self._keep(container)
+
+    async def _keep(self, container: Container) -> None:
+        """Write the record; that it cannot be written does not change what has happened, and is logged."""
+        try:
+            await self._parts.records.put(container.record)
+        except Unavailable as error:
+            _log.error("%s: %s", container.name, error)
 
     async def _leave_networks(self, container: Container) -> None:
         """Give the addresses back; whatever resists is logged, for who waits for the end must hear of it."""
@@ -341,7 +351,11 @@ class Lifecycle:
         if self._parts.directory.get(container.id) is None:
             return
         container.removing = True
-        await self._parts.records.delete(container.id)
+        try:
+            await self._parts.records.delete(container.id)
+        except Unavailable:  # a full disk has no room even to forget; what the container has on it makes some
+            await self._parts.discard(container.id)
+            await self._parts.records.delete(container.id)
         await self._parts.discard(container.id)
         for waiting in container.pending:
             waiting.stream.close()

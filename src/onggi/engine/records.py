@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from onggi.errors import Corrupt
+from onggi.errors import Corrupt, Unavailable
 
 _SCHEMA = """
 create table if not exists container (id text primary key, document blob not null) without rowid;
@@ -110,7 +110,12 @@ class Records:
 
     async def _run(self, statement: str, *values: Any) -> list[Any]:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: self._database.execute(statement, values).fetchall())
+        try:
+            return await loop.run_in_executor(
+                self._thread, lambda: self._database.execute(statement, values).fetchall()
+            )
+        except sqlite3.Error as error:
+            raise Unavailable("write", "record", str(error), hint="is the disk full? `rm` frees it") from error
 
     async def close(self) -> None:
         """Write what is left into the main file and close."""
