@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -246,3 +247,22 @@ def children(pid: int) -> list[int]:
     """The processes whose parent is `pid`."""
     with open(f"/proc/{pid}/task/{pid}/children") as file:
         return [int(word) for word in file.read().split()]
+
+
+def test_helpers_that_are_killed_while_they_wait_are_replaced(fresh: EngineProcess) -> None:
+    """kill -9 of the launcher, of every keeper in waiting and of its starter: ten starts after it work."""
+    assert fresh.process
+    for killed in (waiting(fresh.process.pid), children(fresh.process.pid) + waiting(fresh.process.pid)):
+        for pid in killed:
+            with contextlib.suppress(ProcessLookupError):  # it went with another one
+                os.kill(pid, signal.SIGKILL)
+        for _ in range(10):
+            box = Box.run(fresh.api, "true", host={"NetworkMode": "none"})
+            assert box.wait() == 0
+            box.remove()
+
+
+def waiting(engine: int) -> list[int]:
+    """The keepers in waiting below an engine's launcher, and their starters."""
+    keepers = [pid for launcher in children(engine) for pid in children(launcher)]
+    return keepers + [pid for keeper in keepers for pid in children(keeper)]
