@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from onggi.kernel import mount as kernel_mount
 from onggi.kernel import process
 from onggi.oci.runtime import IdMap
 from onggi.runtime.mounts import MountBind, place_root
 from onggi.runtime.steps import Context
+from onggi.values import dataclass
 
 
 def host_root(maps: tuple[IdMap, ...]) -> int:
