@@ -202,7 +202,7 @@ def test_built_in_images_are_made_at_first_use(world: World) -> None:
 async def _prepared(images: Images) -> bool:
     host = await images.for_container("host", "")
     overlay = await images.prepare("c0ffee", host)
-    await images.discard("c0ffee")
+    images.discard("c0ffee")
     return overlay.in_memory and overlay.lowers == ("/",)
 
 

@@ -59,7 +59,7 @@ def test_fifty_containers_a_third_of_them_killed_on_their_way(fresh: EngineProce
         starter.start()
         if number % 3 == 0:
             time.sleep(chance.uniform(0, 0.02))  # how far it gets until then is the point
-            strike(fresh, box, number // 3 % 3)
+            strike(fresh, box, number // 3 % 4)
         starter.join(30)
         assert not starter.is_alive(), "a start hangs"
         box.api("DELETE", f"/containers/{box.id}?force=1")
@@ -69,11 +69,11 @@ def test_fifty_containers_a_third_of_them_killed_on_their_way(fresh: EngineProce
 
 
 def strike(engine: EngineProcess, box: Box, way: int) -> None:
-    """Kill the keeper, kill the launcher, or remove the container by force while it starts."""
-    if way == 2:
+    """Kill the keeper, the starter or the launcher, or remove the container by force while it starts."""
+    if way == 3:
         box.api("DELETE", f"/containers/{box.id}?force=1")
         return
-    for pid in helpers(engine, ("onggi-keeper", "onggi-launcher")[way]):
+    for pid in helpers(engine, ("onggi-keeper", "onggi-starter", "onggi-launcher")[way]):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 

@@ -174,6 +174,12 @@ def test_more_arguments_than_the_kernel_takes_are_its_own_refusal(jar: Jar) -> N
     assert jar.traces() == set()
 
 
+def test_a_long_command_that_fails_still_says_why(jar: Jar) -> None:
+    """The failure and the trace fit one message, whatever the command line is."""
+    error = jar.failure("/bin/nope", *["x" * 100_000] * 10)
+    assert error.code == "exec.no-such-file"
+
+
 def test_the_trace_of_a_start_tells_every_step(jar: Jar) -> None:
     """What the keeper reports is the plan, with times."""
     running = jar.start(jar.document("/bin/sleep", "1000"))

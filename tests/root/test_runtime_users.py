@@ -197,3 +197,17 @@ def test_time_offsets_are_in_force(jar: Jar, users: bool) -> None:
     uptime, *rest = out.split()
     assert int(uptime) >= 864000
     assert rest == ["monotonic", "86400", "5", "boottime", "864000", "0"]
+
+
+def test_the_loopback_is_up(jar: Jar) -> None:
+    """Its network namespace is of its own making, so it brings 127.0.0.1 up by itself."""
+    assert "LOOPBACK,UP" in jar.shell("ip link show lo", own())
+
+
+def test_more_mounts_than_one_message_carries(jar: Jar) -> None:
+    """The kernel passes 253 descriptors at once; the rest follow, in order."""
+    for number in range(300):
+        (jar.root / f"n{number}").write_text(f"{number}\n")
+    binds = [plans.mount(f"/n/{number}", "bind", ["bind"], f"{jar.root}/n{number}") for number in range(300)]
+    out = jar.shell("cat /n/0 /n/199 /n/200 /n/299", own({"config.mounts": [*plans.base_mounts(), *binds]}))
+    assert out.split() == ["0", "199", "200", "299"]

@@ -51,7 +51,7 @@ def test_propagation(word: str, kind: Ms, recursive: bool) -> None:
     assert (found.propagation, found.recursive_propagation) == (kind, recursive)
 
 
-@pytest.mark.parametrize("word", ["sync", "async", "mand", "nomand", "remount"])
+@pytest.mark.parametrize("word", ["sync", "async", "mand", "nomand", "remount", "tmpcopyup"])
 def test_what_is_not_supported_is_refused(word: str) -> None:
     """Silence would be a lie: the word is named."""
     with pytest.raises(Unsupported, match=f"`{word}`"):

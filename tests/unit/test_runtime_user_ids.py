@@ -97,6 +97,12 @@ def test_docker_s_modes_stay_as_they_are(mode: str) -> None:
     assert not user_ids.has_own(HostConfig(userns_mode=mode))
 
 
+@pytest.mark.parametrize("mode", ["auto", "private"])
+def test_podmans_words_mean_ids_of_its_own(mode: str) -> None:
+    """Either of them."""
+    assert user_ids.has_own(HostConfig(userns_mode=mode))
+
+
 @pytest.mark.parametrize("mode", ["keep-id", "nomap", "container:x", "auto:size=5"])
 def test_another_mode_is_refused_by_name(mode: str) -> None:
     """Podman's other words are not understood, and said so."""

@@ -58,9 +58,10 @@ class Streams:
             follow, theirs = socket.socketpair()
             follow.setblocking(False)
             with theirs:
-                await container.link.ask(
-                    "attach", [theirs.fileno()], stdin=False, stdout=True, stderr=True, raw_frames=True, offset=end
+                answer = await container.link.ask(
+                    "attach", [theirs.fileno()], stdin=False, stdout=True, stderr=True, raw_frames=True
                 )
+                end = answer["offset"]  # a frame's end; the size of a file that is being written may lie within one
         details = ",".join(f"{k}={v}" for k, v in sorted((container.body.config.labels or {}).items()))
         return LogStream(path, options, tty=container.body.config.tty, details=details, follow=follow, end=end)
 

@@ -122,6 +122,7 @@ class Keeper:
     def run(self) -> None:
         """Serve until the container has ended and everybody has been told."""
         wakeup = self._wake_on_children()
+        self._reap_orphans()  # the starter may have ended before anybody listened
         self.poll.register(self.pidfd, _IN)
         self.poll.register(self.listener, _IN)
         self.poll.register(wakeup, _IN)
@@ -330,8 +331,9 @@ class Keeper:
             case "attach":
                 wants = Wants(message["stdin"], message["stdout"], message["stderr"], message.get("raw_frames", False))
                 offset = message.get("offset", -1)
-                connection = socket.socket(fileno=descriptors[0])
-                self._subscribe(connection, wants, offset if offset >= 0 else self.log.end)
+                offset = offset if offset >= 0 else self.log.end
+                self._subscribe(socket.socket(fileno=descriptors[0]), wants, offset)
+                return {"offset": offset}
             case other:
                 raise Invalid("ask the keeper", str(other), "no such operation")
         return {}
@@ -398,9 +400,12 @@ class Keeper:
                 self._pump_one(subscriber)
                 if subscriber.offset != before:
                     deadline = time.monotonic() + _STALLED_SECONDS
-                if subscriber.connection.fileno() in self.subscribers and subscriber.behind(self.log.end):
-                    poll.register(subscriber.connection, _OUT)
-                    waiting += 1
+                if subscriber.behind(self.log.end):
+                    if subscriber.connection.fileno() in self.subscribers:
+                        poll.register(subscriber.connection, _OUT)
+                        waiting += 1
+                else:
+                    self._drop(subscriber)  # it has all: it need not wait for one that takes nothing
             if not waiting:
                 break
             poll.poll(1000)

@@ -20,16 +20,23 @@ import select
 import signal
 import socket
 import sys
+import time
 from typing import NoReturn
 
 from onggi.kernel import process
 from onggi.kernel.cgroup.detect import detect
+from onggi.kernel.cgroup.layout import Layout
 from onggi.runtime import keeper
+from onggi.runtime.container import warm_up
 from onggi.runtime.enclosure import enclose
 
 _READY = b"ready"
+_REHEARSALS = 10
+"""The interpreter specializes its code as it runs; what it has learnt before a fork, no child learns again."""
 _WAITING = 3
 """Keepers in waiting: a burst takes them at once, the next ones follow as fast as a fork."""
+_PAUSE = 0.05
+"""Seconds before one that died while it waited is replaced."""
 
 
 def main() -> NoReturn:
@@ -50,26 +57,41 @@ def serve(engine: socket.socket) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     layout = detect()
+    for _ in range(_REHEARSALS):
+        warm_up(layout)
     gc.collect()
     gc.freeze()
     gc.disable()
-    taken_r, taken_w = os.pipe2(os.O_CLOEXEC)
+    poll, waiting = select.poll(), set[int]()
     for _ in range(_WAITING):
-        if os.fork() == 0:
-            os.close(taken_r)
-            keeper.wait(engine, taken_w, layout)
+        waiting.add(_fork_keeper(engine, layout, waiting))
     engine.send(_READY)
-    poll = select.poll()
-    poll.register(taken_r, select.POLLIN)
+    for descriptor in waiting:
+        poll.register(descriptor, select.POLLIN)
     poll.register(engine, select.POLLRDHUP)
     while True:
         for descriptor, _ in poll.poll():
-            if descriptor != taken_r:
+            if descriptor not in waiting:
                 os._exit(0)  # the engine is gone; the keepers in waiting see it too
-            for _ in os.read(taken_r, 64):
-                if os.fork() == 0:
-                    os.close(taken_r)
-                    keeper.wait(engine, taken_w, layout)
+            if not os.read(descriptor, 1):  # it died waiting: should that be the rule, do not do nothing else
+                time.sleep(_PAUSE)
+            poll.unregister(descriptor)
+            waiting.remove(descriptor)
+            os.close(descriptor)
+            successor = _fork_keeper(engine, layout, waiting)
+            waiting.add(successor)
+            poll.register(successor, select.POLLIN)
+
+
+def _fork_keeper(engine: socket.socket, layout: Layout, waiting: set[int]) -> int:
+    """A keeper in waiting; what it gives tells by a byte that it has a request, by end of file that it died without."""
+    heard, taken = os.pipe2(os.O_CLOEXEC)
+    if os.fork() == 0:
+        for descriptor in (heard, *waiting):
+            os.close(descriptor)
+        keeper.wait(engine, taken, layout)
+    os.close(taken)
+    return heard
 
 
 if __name__ == "__main__":

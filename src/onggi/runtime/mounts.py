@@ -188,10 +188,7 @@ class MountFilesystem:
         own = self.type in ("proc", "sysfs")
         spot = target(context, self.destination, directory=True, strict=own)
         try:
-            data = self.options.data
-            if "tmpcopyup" in self.options.extra:
-                data = tuple(d for d in data if d[0] != "tmpcopyup")
-            made = kernel_mount.new(self.type, data, self.options.attributes, self.source or self.type)
+            made = kernel_mount.new(self.type, self.options.data, self.options.attributes, self.source or self.type)
             kernel_mount.attach(made, spot)
         finally:
             os.close(spot)

@@ -34,8 +34,8 @@ _PROPAGATION = {
     "slave": Ms.SLAVE,
     "unbindable": Ms.UNBINDABLE,
 }
-_IGNORED = frozenset({"defaults", "bind", "rbind", "z", "Z", "tmpcopyup"})
-_REFUSED = frozenset({"sync", "async", "mand", "nomand", "remount"})
+_IGNORED = frozenset({"defaults", "bind", "rbind", "z", "Z"})
+_REFUSED = frozenset({"sync", "async", "mand", "nomand", "remount", "tmpcopyup"})
 
 
 KNOWN = (
@@ -59,7 +59,6 @@ class MountOptions:
     recursive_propagation: bool = False
     recursive_bind: bool = False
     data: tuple[tuple[str, str | None], ...] = ()
-    extra: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     idmap: str = ""
     """`idmap` or `ridmap`: owners are shown through the container's id map."""
@@ -105,7 +104,6 @@ def parse_options(words: Iterable[str]) -> MountOptions:
         recursive_propagation,
         "rbind" in words,
         tuple(data),
-        tuple(w for w in words if w == "tmpcopyup"),
         words,
         idmap,
     )

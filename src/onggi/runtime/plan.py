@@ -92,18 +92,18 @@ def build(request: Request, layout: Layout, *, network_ahead: bool = False) -> P
     enters that one. Not with a user namespace of its own, which would have to own it.
     """
     spec = request.spec
-    ahead = network_ahead and _new(spec, "network") and not _new(spec, "user")
-    inside, mapping = tuple(_inside(request, layout, network_ahead=ahead)), tuple(_id_maps(spec))
+    network_ahead = network_ahead and _new(spec, "network") and not _new(spec, "user")
+    inside, mapping = tuple(_inside(request, layout, network_ahead=network_ahead)), tuple(_id_maps(spec))
     if _new(spec, "user"):
         handed, inside = _hand_over(request, inside)
         mapping += handed
     return Plan(
         before=(*_limits(spec, layout), *_birthplace(spec)),
-        clone=_namespaces(spec, network_ahead=ahead),
+        clone=_namespaces(spec, network_ahead=network_ahead),
         mapping=mapping,
         beside=tuple(_beside(request)),
         inside=inside,
-        after=tuple(_after(request, network_ahead=network_ahead)),
+        after=tuple(_after(request, network_ahead=ahead)),
         warnings=tuple(missing.text() for missing in layout.missing(spec.resources)),
     )
 

@@ -20,6 +20,8 @@ from onggi.runtime.steps import Context
 from onggi.values import dataclass
 
 _FILE_LIMIT = 4 << 20
+_SHOWN = 4000
+"""Characters of a command line that are told: it may have a megabyte, and a message between processes may not."""
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -295,7 +297,8 @@ class Execute:
     why: str
 
     def describe(self) -> str:
-        return "exec " + " ".join(self.args)
+        text = "exec " + " ".join(self.args)
+        return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
 
     def apply(self, context: Context) -> None:
         path = find_program(self.args[0], context.environment.get("PATH", _DEFAULT_PATH))

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 from typing import Any, NoReturn
 
@@ -39,6 +40,7 @@ def start_one(engine: socket.socket, taken: int, keeper: socket.socket, layout: 
     The launcher hears of it last: to make the next keeper is work that would take the processor from this start.
     """
     process.set_name("onggi-starter")
+    process.set_death_signal(signal.SIGKILL)  # without its keeper it must take no request
     container.warm_up(layout)
     network = container.make_network_ahead()
     data, descriptors = sync.receive(engine, 4096, MOST_DESCRIPTORS)
@@ -63,15 +65,28 @@ def _start(
         log, log_start = open_log(request.log, request.run_dir)
         started, ours = _start_container(request, layout, trace, network)
         facts = _facts(request, started, log_start)
-        control.send(json.dumps({"started": facts["state"]}).encode(), socket.MSG_NOSIGNAL)
-        passed = [started.pidfd, control.fileno(), log, *ours, *streams]
-        socket.send_fds(keeper, [json.dumps(facts).encode()], passed)
+        try:
+            control.send(json.dumps({"started": facts["state"]}).encode(), socket.MSG_NOSIGNAL)
+            passed = [started.pidfd, control.fileno(), log, *ours, *streams]
+            socket.send_fds(keeper, [json.dumps(facts).encode()], passed)
+        except OSError:
+            _abandon(request, started, layout)
+            raise
         say(control, {"trace": started.rows(trace)})
     except OnggiError as error:
         say(control, {"failed": error.to_fields(), "trace": rows(trace.events)})
     except Exception as error:  # noqa: BLE001 - the last frame of this process: whatever it is must reach the engine
         failure = OnggiError("start", "container", f"{type(error).__name__}: {error}")
         say(control, {"failed": failure.to_fields(), "trace": rows(trace.events)})
+
+
+def _abandon(request: Request, started: container.Started, layout: Layout) -> None:
+    """Engine or keeper died while we started: nobody will ever know of this container, so there must be none."""
+    signal.pidfd_send_signal(started.pidfd, signal.SIGKILL)
+    path = request.spec.cgroups_path
+    if path:
+        layout.kill(path)
+        layout.remove(path)
 
 
 def say(control: socket.socket, message: dict[str, Any]) -> None:

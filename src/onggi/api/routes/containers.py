@@ -20,6 +20,7 @@ from onggi.wire.containers import WaitError, WaitResult, decode_create
 from onggi.wire.options import AttachOptions, LogOptions
 
 _DONE = Response(204)
+_LINGER_SECONDS = 2.0
 _CONDITIONS = ("", "not-running", "next-exit", "removed")
 
 
@@ -238,6 +239,16 @@ async def _join(channel: Channel, attachment: Attachment, *, has_input: bool) ->
             await channel.write(data)
         if feeder is not None:
             feeder.cancel()
+    await _let_go(channel)
+
+
+async def _let_go(channel: Channel) -> None:
+    """End our side, and read what the client still sends until it has seen that: a close over unread input is a reset."""
+    with contextlib.suppress(TimeoutError, OSError):
+        await channel.write_eof()
+        async with asyncio.timeout(_LINGER_SECONDS):
+            while await channel.read():
+                pass
 
 
 async def _feed(channel: Channel, attachment: Attachment) -> None:
