@@ -103,7 +103,7 @@ def build(request: Request, layout: Layout, *, network_ahead: bool = False) -> P
         mapping=mapping,
         beside=tuple(_beside(request)),
         inside=inside,
-        after=tuple(_after(request, network_ahead=ahead)),
+        after=tuple(_after(request, network_ahead=network_ahead)),
         warnings=tuple(missing.text() for missing in layout.missing(spec.resources)),
     )
 
