@@ -9,8 +9,9 @@ import ast
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-GROUND, ZERO, ONE, TWO, THREE, TOP = range(-1, 5)
+BEDROCK, GROUND, ZERO, ONE, TWO, THREE, TOP = range(-2, 5)
 STOREYS = {
+    "values": BEDROCK,
     "errors": GROUND,
     "trace": GROUND,
     "kernel": ZERO,

@@ -11,10 +11,10 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from onggi.errors import Invalid, KernelError
 from onggi.kernel.syscall import bind, bind_number
+from onggi.values import dataclass
 
 NAMES: tuple[str, ...] = (
     "CAP_CHOWN",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import socket
 import struct
 import sys
-from dataclasses import dataclass
 from enum import IntFlag
 
 from onggi.kernel.netlink_codec import (
@@ -28,6 +27,7 @@ from onggi.kernel.netlink_codec import (
     text,
     u32,
 )
+from onggi.values import dataclass
 
 _IFINFO = struct.Struct("=BxHiII")
 _IFADDR = struct.Struct("=BBBBI")

@@ -8,10 +8,10 @@ Callers: `runtime/plan`, `engine/spec` (writes the same document as a dict). Rea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from onggi.errors import Invalid
+from onggi.values import dataclass
 
 VERSION = "1.2.0"
 Json = Mapping[str, Any]

@@ -9,7 +9,6 @@ next: `mounts`.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from onggi.kernel import mount as kernel_mount
 from onggi.kernel import process
@@ -18,6 +17,7 @@ from onggi.kernel.path import Resolve, open_in_root
 from onggi.runtime.mounts import place
 from onggi.runtime.options import MountOptions
 from onggi.runtime.steps import Context
+from onggi.values import dataclass
 
 _STRICT = Resolve.IN_ROOT | Resolve.NO_MAGICLINKS | Resolve.NO_SYMLINKS
 

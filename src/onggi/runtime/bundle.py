@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from typing import Any
 
 from onggi.errors import Invalid, NotFound, Unsupported
 from onggi.kernel import seccomp
 from onggi.runtime.plan import DEFAULT_DEVICES
 from onggi.runtime.request import Request, from_json
+from onggi.values import replace
 
 Json = dict[str, Any]
 

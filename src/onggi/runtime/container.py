@@ -14,7 +14,6 @@ import socket
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 from onggi.errors import OnggiError, StartFailed
@@ -27,6 +26,7 @@ from onggi.runtime.plan import Plan, build
 from onggi.runtime.request import Request, from_json
 from onggi.runtime.steps import Context, carry_out, failed
 from onggi.trace import Event, Trace
+from onggi.values import dataclass
 
 
 def read_request(memory: int) -> Request:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass
 
 from onggi.errors import Invalid, KernelError
 from onggi.kernel import mount as kernel_mount
 from onggi.kernel.flags import MountAttr
 from onggi.kernel.path import open_in_root
 from onggi.runtime.steps import Context
+from onggi.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ import os
 import posixpath
 import socket
 import stat
-from dataclasses import dataclass
 
 from onggi.errors import Invalid
 from onggi.kernel import mount as kernel_mount
@@ -18,6 +17,7 @@ from onggi.kernel import tty
 from onggi.kernel.path import open_in_root
 from onggi.runtime.mounts import directory_of, put
 from onggi.runtime.steps import Context
+from onggi.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

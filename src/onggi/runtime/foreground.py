@@ -17,7 +17,6 @@ import time
 import tty as terminal
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any
 
 from onggi.errors import Invalid, OnggiError
@@ -27,6 +26,7 @@ from onggi.kernel.cgroup.layout import Layout
 from onggi.runtime import bundle, container, state
 from onggi.runtime.request import Request
 from onggi.trace import Trace
+from onggi.values import replace
 
 _CHUNK = 64 << 10
 _OURS = (signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG)

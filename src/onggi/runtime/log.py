@@ -16,7 +16,8 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from onggi.values import dataclass
 
 HEADER = struct.Struct(">B3xIQ")
 CHUNK = 64 << 10

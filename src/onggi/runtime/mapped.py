@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from onggi.errors import KernelError
 from onggi.kernel import mount as kernel_mount
@@ -21,6 +20,7 @@ from onggi.kernel.flags import Clone, Ms
 from onggi.oci.runtime import IdMap
 from onggi.runtime.mounts import MountBind, place_root
 from onggi.runtime.steps import Context
+from onggi.values import dataclass
 
 _TOO_OLD = (errno.EINVAL, errno.EOPNOTSUPP)
 """What kernels say to an overlay of detached layers that do not know how: 6.7 to 6.14, and before."""

@@ -11,7 +11,6 @@ import errno
 import os
 import posixpath
 import stat
-from dataclasses import dataclass
 
 from onggi.errors import Invalid, KernelError
 from onggi.kernel import mount as kernel_mount
@@ -19,6 +18,7 @@ from onggi.kernel.flags import ATIME_MASK, Ms
 from onggi.kernel.path import Resolve, open_in_root
 from onggi.runtime.options import MountOptions
 from onggi.runtime.steps import Context
+from onggi.values import dataclass
 
 _STRICT = Resolve.IN_ROOT | Resolve.NO_MAGICLINKS | Resolve.NO_SYMLINKS
 _LINK_LIMIT = 40

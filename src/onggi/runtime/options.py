@@ -6,10 +6,10 @@ Callers: `plan`. Read next: `mounts`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from onggi.errors import Unsupported
 from onggi.kernel.flags import ATIME_MASK, MountAttr, Ms
+from onggi.values import dataclass
 
 _ATTRIBUTES: dict[str, tuple[int, int]] = {
     # word: (attributes set, attributes cleared)

@@ -7,9 +7,9 @@ Pure functions over the files' bytes. Callers: `rights`. Read next: passwd(5), g
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from onggi.errors import StartFailed
+from onggi.values import dataclass
 
 _LARGEST_ID = 2**32 - 2
 

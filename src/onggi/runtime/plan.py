@@ -20,7 +20,6 @@ set, because to set it needs them; seccomp as late as the kernel allows. You com
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
 from onggi.errors import Unsupported
 from onggi.kernel.cgroup.layout import Layout
@@ -30,6 +29,7 @@ from onggi.runtime import borrowed, covers, devices, mapped, mounts, rights, sur
 from onggi.runtime.options import MountOptions, parse_options
 from onggi.runtime.request import Request
 from onggi.runtime.steps import Step
+from onggi.values import dataclass, replace
 
 SHARED = "onggi-shared"
 """A mount's type: of another container, whose mount namespace is the mount's source."""

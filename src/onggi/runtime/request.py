@@ -8,10 +8,10 @@ Callers: `engine/launcher` writes it, `container` reads it, `plan` reads it. Rea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from onggi.oci.runtime import Spec, parse
+from onggi.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ import errno
 import os
 import resource
 import stat
-from dataclasses import dataclass
 
 from onggi.errors import KernelError, StartFailed
 from onggi.kernel import capability, process, seccomp, tty
@@ -18,6 +17,7 @@ from onggi.oci.runtime import Capabilities, Rlimit
 from onggi.runtime.mounts import target
 from onggi.runtime.passwd import User, resolve
 from onggi.runtime.steps import Context
+from onggi.values import dataclass
 
 _FILE_LIMIT = 4 << 20
 _SHOWN = 4000

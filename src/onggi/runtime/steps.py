@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from socket import socket
 from typing import Protocol
 
 from onggi.errors import KernelError, OnggiError, StartFailed
 from onggi.kernel.cgroup.layout import Layout
 from onggi.trace import Event, Observer
+from onggi.values import dataclass, field
 
 
 class Step(Protocol):

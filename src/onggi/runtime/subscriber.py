@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
 
 from onggi.runtime.log import HEADER, read_frames
+from onggi.values import dataclass
 
 _PER_TURN = 1 << 20
 """Bytes sent to one subscriber before the others have their turn."""

@@ -7,7 +7,6 @@ Those with `keeper` in their docstring run in the keeper, on the host's side; th
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from onggi.errors import Invalid
 from onggi.kernel import process
@@ -18,6 +17,7 @@ from onggi.kernel.path import Resolve, open_in_root
 from onggi.kernel.rtnetlink import Route
 from onggi.oci.runtime import IdMap
 from onggi.runtime.steps import Context
+from onggi.values import dataclass
 
 _BENEATH = Resolve.BENEATH | Resolve.NO_MAGICLINKS | Resolve.NO_SYMLINKS
 

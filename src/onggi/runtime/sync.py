@@ -22,10 +22,10 @@ import array
 import json
 import os
 import socket
-from dataclasses import dataclass, field
 from typing import Any
 
 from onggi.errors import StartFailed, from_fields
+from onggi.values import dataclass, field
 
 _LARGEST = 1 << 20
 _MOST_AT_ONCE = 200

@@ -24,13 +24,13 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 from onggi.errors import Conflict, Invalid, KernelError, Unavailable
 from onggi.kernel.cgroup import tree, v1, v2
 from onggi.kernel.cgroup.limits import DeviceProgram, Limits, Missing, Write, read, write
 from onggi.kernel.fd import Fd
+from onggi.values import dataclass
 
 __all__ = ["DeviceProgram", "Layout", "Missing", "Mount", "Usage", "Write"]
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from onggi.errors import KernelError
 from onggi.kernel import bpf
 from onggi.kernel.cgroup.devices import Devices
+from onggi.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
