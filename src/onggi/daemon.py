@@ -118,6 +118,7 @@ def _from_file(options: argparse.Namespace) -> None:
 async def _run(options: argparse.Namespace) -> None:
     if os.geteuid() != 0:
         raise Unsupported("start", "engine", "it needs root", hint="sudo onggi engine")
+    os.umask(0o022)  # what a container reads, /etc/hosts say, must not depend on who started the engine
     instance = Instance(_root(options.data_root), _root(options.exec_root))
     pools: tuple[AddressPool, ...] = tuple(AddressPool.parse(text) for text in options.default_address_pool or ())
     stop = asyncio.Event()

@@ -119,7 +119,7 @@ class Creation:
     def _try_request(self, record: ContainerRecord, body: ContainerCreate) -> None:
         """Make the runtime's request once without sending it: what cannot be meant is refused at create, as in Docker."""
         around = spec.Surroundings([], {}, record.id[:12], lambda *_: 1)
-        from_json(spec.document(self._parts.instance, record, body, around))
+        spec.document(self._parts.instance, record, body, around)
 
     def _doubts(self, body: ContainerCreate, image: ContainerImage) -> list[str]:
         found = []

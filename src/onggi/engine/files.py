@@ -5,6 +5,7 @@ Callers: `containers`. Read next: `network/files`, which makes their contents.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,9 +39,15 @@ def network_files(
         ),
         "hostname": files.hostname(hostname),
     }
+    found = {}
     for name, text in contents.items():
-        (directory / name).write_text(text)
-    return {f"/etc/{name}": str(directory / name) for name in contents}
+        path = found[f"/etc/{name}"] = f"{directory}/{name}"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            os.write(descriptor, text.encode())
+        finally:
+            os.close(descriptor)
+    return found
 
 
 def _resolv_conf() -> str:

@@ -5,6 +5,7 @@ Engines with different roots live side by side; the name keeps their things apar
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ class Instance:
     @property
     def digits(self) -> str:
         """Eight hex digits of the data root's hash."""
-        return hashlib.sha256(str(self.data_root).encode()).hexdigest()[:8]
+        return _digits(self.data_root)
 
     @property
     def records(self) -> Path:
@@ -51,3 +52,8 @@ class Instance:
         for directory in (self.data_root / "containers", self.exec_root / "containers", self.exec_root / "seccomp"):
             directory.mkdir(exist_ok=True)
             directory.chmod(0o700)
+
+
+@functools.cache
+def _digits(root: Path) -> str:
+    return hashlib.sha256(str(root).encode()).hexdigest()[:8]

@@ -7,13 +7,14 @@ The launcher is a process of its own because the engine has threads and a large 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from onggi.errors import LimitExceeded, Unavailable
 from onggi.kernel.fd import Fd
@@ -57,7 +58,7 @@ class Launcher:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         with theirs, Fd(os.memfd_create("onggi-request", os.MFD_CLOEXEC)) as memory:
-            os.write(memory.fileno(), json.dumps(request).encode())
+            os.write(memory.fileno(), msgspec.json.encode(request))
             descriptors = [memory.fileno(), theirs.fileno(), *(stream.fileno() for stream in streams)]
             try:
                 await self._send(descriptors)

@@ -20,6 +20,7 @@ _CPUSETS = {
 _MOST_CPUS = 8192
 _LEAST_MEMORY = 6 << 20
 _MEBI = 1 << 20
+_PROCESSORS = os.cpu_count() or 1
 
 
 def resources(host: HostConfig) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def _memory(host: HostConfig) -> dict[str, Any]:
 
 
 def _cpu(host: HostConfig) -> dict[str, Any]:
-    cpus = os.cpu_count() or 1
+    cpus = _PROCESSORS
     if host.nano_cpus and (host.cpu_quota or host.cpu_period):
         other = "CPU Period" if host.cpu_period else "CPU Quota"
         raise _invalid(f"Conflicting options: Nano CPUs and {other} cannot both be set")
