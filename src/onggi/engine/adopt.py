@@ -53,6 +53,7 @@ async def reconnect(instance: Instance, container: Container, ended: Ended) -> K
     container.record.endpoints = _read(run_dir / _ENDPOINTS) or []
     record = container.record.state
     record.pid, record.started_at = state["pid"], state["started_at"]
+    container.adopted = True
     container.namespaces, container.warnings = state["namespaces"], state["warnings"]
     if record.status != "paused":
         record.status = "running"
@@ -90,19 +91,18 @@ def remove_trees(*directories: Path) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def keep_trace(instance: Instance, container_id: str, trace: list[list[Any]]) -> None:
+def keep_trace(instance: Instance, container_id: str, trace: bytes) -> None:
     """Write what a start did beside the container's data; nothing when the container is gone already."""
     with contextlib.suppress(FileNotFoundError):
-        (instance.container_dir(container_id) / _TRACE).write_text(json.dumps(trace))
+        (instance.container_dir(container_id) / _TRACE).write_bytes(trace)
 
 
-def read_trace(instance: Instance, container_id: str) -> list[list[Any]]:
-    """What `keep_trace` wrote; empty when there is none."""
+def read_trace(instance: Instance, container_id: str) -> bytes:
+    """What `keep_trace` wrote, an empty list when there is none."""
     try:
-        found: list[list[Any]] = json.loads((instance.container_dir(container_id) / _TRACE).read_bytes())
-    except (FileNotFoundError, ValueError):
-        return []
-    return found
+        return (instance.container_dir(container_id) / _TRACE).read_bytes()
+    except FileNotFoundError:
+        return b"[]"
 
 
 def clean_cgroup(layout: Layout, path: str) -> None:

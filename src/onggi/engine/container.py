@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from dataclasses import dataclass, field
-from typing import Any
 
 from onggi.engine.keeper_link import KeeperLink
 from onggi.engine.records import ContainerRecord
@@ -48,8 +47,12 @@ class Container:
     exit_waiters: list[asyncio.Future[int]] = field(default_factory=list)
     removal_waiters: list[asyncio.Future[int]] = field(default_factory=list)
     removing: bool = False
-    trace: list[list[Any]] = field(default_factory=list)
-    """What the last start did: who, step, started, lasted, error."""
+    trace: bytes = b""
+    """What the last start did, as JSON: rows of who, step, started, lasted, error, why; empty when it is not in memory."""
+    adopted: bool = False
+    """It ran before this engine did."""
+    traced: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the trace of the last start has come, or when there will be none."""
     namespaces: dict[str, int] = field(default_factory=dict)
     """The numbers of the namespaces of the last run."""
     warnings: list[str] = field(default_factory=list)
@@ -86,6 +89,11 @@ class Container:
     def attributes(self) -> dict[str, str]:
         """What every event of this container carries."""
         return {**(self.body.config.labels or {}), "image": self.record.image, "name": self.name}
+
+    @property
+    def awaits_trace(self) -> bool:
+        """It was started by this engine, and what the start did is on its way."""
+        return bool(self.namespaces) and not self.adopted and not self.traced.is_set()
 
     def keeper(self, verb: str) -> KeeperLink:
         """The line to the keeper; Conflict when the container does not run."""

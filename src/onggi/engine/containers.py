@@ -8,8 +8,11 @@ in `views`. You come from `api/routes/containers`; the next doors are `creation`
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Mapping
 from typing import Any
+
+import msgspec
 
 from onggi.engine import adopt, spec, views
 from onggi.engine.attach import Attachment
@@ -30,6 +33,9 @@ from onggi.wire.options import AttachOptions, LogOptions
 Steps = list[dict[str, str]]
 Endpoints = list[Endpoint]
 Users = list[tuple[str, bool]]
+
+_TRACE_SECONDS = 1.0
+"""How long the trace may take to come after a start."""
 
 
 class Containers:
@@ -136,8 +142,11 @@ class Containers:
         """What `explain` starts from: pid, names, limits, cgroup, the trace of the last start."""
         container = next((c for c in self._parts.gone if c.id == ref), None) or self._parts.directory.find(ref)
         record = container.record
-        if not container.trace:
-            container.trace = await blocking(adopt.read_trace, self._parts.instance, container.id)
+        if container.awaits_trace:
+            with contextlib.suppress(TimeoutError):  # then it is shown without
+                async with asyncio.timeout(_TRACE_SECONDS):
+                    await container.traced.wait()
+        trace = container.trace or await blocking(adopt.read_trace, self._parts.instance, container.id)
         around = spec.Surroundings(
             [], {}, container.body.config.hostname or container.id[:12], lambda *_: record.state.pid
         )
@@ -150,7 +159,7 @@ class Containers:
             "pid": record.state.pid,
             "exit_code": record.state.exit_code,
             "cgroup": self._parts.cgroup(container),
-            "trace": container.trace,
+            "trace": msgspec.json.decode(trace),
             "namespaces": container.namespaces,
             "warnings": container.warnings,
             "endpoints": record.endpoints,

@@ -14,17 +14,18 @@ from typing import Any
 from onggi.errors import StartFailed, Unavailable, from_fields
 
 _LARGEST = 1 << 20
+_TRACE = b'{"trace": '
 
 
 class KeeperLink:
     """A conversation with a keeper; `on_exit` hears the exit record once, or None when the keeper died without one;
-    `on_trace` what the start did."""
+    `on_trace` what the start did, as JSON."""
 
     def __init__(
         self,
         control: socket.socket,
         on_exit: Callable[[dict[str, Any] | None], None],
-        on_trace: Callable[[list[list[Any]]], None] = lambda _: None,
+        on_trace: Callable[[bytes], None] = lambda _: None,
     ) -> None:
         self._control = control
         self._on_exit = on_exit
@@ -33,6 +34,7 @@ class KeeperLink:
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._loop = asyncio.get_running_loop()
         self._started: asyncio.Future[dict[str, Any]] = self._loop.create_future()
+        self._exited = False
         self._ended = False
         self._loop.add_reader(control.fileno(), self._read)
 
@@ -58,7 +60,7 @@ class KeeperLink:
 
     async def ask(self, operation: str, descriptors: Sequence[int] = (), **arguments: Any) -> dict[str, Any]:
         """One question and its answer; the keeper's error is raised here."""
-        if self._ended:
+        if self._ended or self._exited:
             raise Unavailable(operation, "container", "its keeper is gone")
         self._number += 1
         number = self._number
@@ -80,17 +82,18 @@ class KeeperLink:
         except OSError:
             data = b""
         if not data:
-            self._end(None)
+            self._end()
+            return
+        if data.startswith(_TRACE):  # large, and nobody may ever ask for it: passed on as it came
+            self._on_trace(data[len(_TRACE) : -1])
             return
         message = json.loads(data)
         if "started" in message and not self._started.done():
             self._started.set_result(message)
         elif "failed" in message and not self._started.done():
             self._fail_start(message)
-        elif "trace" in message:
-            self._on_trace(message["trace"])
         elif "exited" in message:
-            self._end(message["exited"])
+            self._hear_exit(message["exited"])
         elif "n" in message:
             self._answer(message)
 
@@ -109,14 +112,21 @@ class KeeperLink:
         else:
             future.set_result(message["ok"])
 
-    def _end(self, record: dict[str, Any] | None) -> None:
+    def _hear_exit(self, record: dict[str, Any]) -> None:
+        """The container has ended; we go on listening, for the trace of a short one may come after its end."""
+        self._exited = True
+        self._give_up()
+        self._on_exit(record)
+
+    def _end(self) -> None:
+        """Nobody is left on the other side."""
         if self._ended:
             return
         self.close()
         if not self._started.done():
             self._started.set_exception(StartFailed("start", "container", "its keeper died", code="keeper.died"))
-        else:
-            self._on_exit(record)
+        elif not self._exited:
+            self._on_exit(None)
 
     def close(self) -> None:
         """Hang up; the keeper and its container stay."""
@@ -125,6 +135,9 @@ class KeeperLink:
         self._ended = True
         self._loop.remove_reader(self._control.fileno())
         self._control.close()
+        self._give_up()
+
+    def _give_up(self) -> None:
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(Unavailable("ask", "keeper", "it is gone"))

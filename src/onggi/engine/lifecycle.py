@@ -187,6 +187,7 @@ class Lifecycle:
     async def _start(self, container: Container) -> None:
         record, body = container.record, container.body
         run_dir = self._parts.instance.run_dir(container.id)
+        container.traced.clear()
         os.makedirs(run_dir, mode=0o700, exist_ok=True)
         mode = body.host_config.network_mode
         mac = network_requests.mac(body)
@@ -241,15 +242,17 @@ class Lifecycle:
         self._parts.tell(container, "start")
         self._parts.later(self._parts.records.put(record))
 
-    def _traced(self, container: Container, trace: list[list[Any]]) -> None:
+    def _traced(self, container: Container, trace: bytes) -> None:
         """Keep what the start did, also for an engine that comes after this one."""
         container.trace = trace
+        container.traced.set()
         self._parts.later(blocking(adopt.keep_trace, self._parts.instance, container.id, trace))
 
     async def _start_failed(self, container: Container, error: OnggiError) -> None:
         """Docker's state after a failed start: `created`, with the error and an exit code; --rm removes it."""
         code = _EXIT_OF.get(error.code, _CANNOT_EXECUTE if error.code.startswith("exec.") else 128)
-        container.trace = error.facts.pop("trace", [])
+        container.trace = msgspec.json.encode(error.facts.pop("trace", []))
+        container.traced.set()
         state = container.record.state
         container.record.state = msgspec.structs.replace(state, status="created", error=str(error), exit_code=code)
         for waiting in container.pending:

@@ -79,6 +79,7 @@ class Keeper:
         self.layout = layout
         self.state: dict[str, Any] = facts["state"]
         self.cgroup: str = facts["cgroup"]
+        self.own_processes: bool = facts["own_processes"]
         self.terminal: bool = facts["terminal"]
         self.keeps_log: bool = facts["keeps_log"]
         self.stdin_once: bool = facts["stdin_once"]
@@ -179,25 +180,24 @@ class Keeper:
             self.controls[connection.fileno()] = connection
             self.poll.register(connection, _IN)
 
-    def _read_output(self, descriptor: int) -> None:
+    def _read_output(self, descriptor: int) -> bool:
+        """Keep what there is to read, and pass it on; whether there was anything."""
         try:
             data = os.read(descriptor, CHUNK)
         except BlockingIOError:
-            return
+            return False
         except OSError:  # EIO: the last slave of the terminal is closed
             data = b""
         if not data:
-            if descriptor == self.master:
-                self.poll.unregister(descriptor)
-                self.outputs.pop(descriptor)
-                return
             self.poll.unregister(descriptor)
             self.outputs.pop(descriptor)
-            os.close(descriptor)
-            return
+            if descriptor != self.master:
+                os.close(descriptor)
+            return False
         if self.keeps_log or self.subscribers:
             self.log.append(self.outputs[descriptor], time.time_ns(), data)
         self._pump()
+        return True
 
     def _pump(self) -> None:
         for subscriber in list(self.subscribers.values()):
@@ -362,7 +362,7 @@ class Keeper:
         if path:
             try:
                 oom = self.layout.oom_kills(path) > 0
-                if self.layout.pids(path):  # with a pid namespace of its own everybody is dead by now
+                if not self.own_processes:  # with a pid namespace of its own everybody is dead by now
                     self.layout.kill(path)
             except OnggiError as error:
                 notes.append(str(error))
@@ -382,6 +382,9 @@ class Keeper:
 
     def _drain(self) -> None:
         """Read what the container still had in its pipes; all its processes are dead, so the end is near."""
+        for descriptor in list(self.outputs):
+            while self._read_output(descriptor):
+                continue
         deadline = time.monotonic() + _DRAIN_SECONDS
         while self.outputs and time.monotonic() < deadline:
             poll = select.poll()

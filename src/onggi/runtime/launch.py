@@ -35,6 +35,10 @@ _REHEARSALS = 10
 """The interpreter specializes its code as it runs; what it has learnt before a fork, no child learns again."""
 _WAITING = 3
 """Keepers in waiting: a burst takes them at once, the next ones follow as fast as a fork."""
+_LEAST = 2
+"""Keepers in waiting below which the next is made at once."""
+_DELAY = 0.008
+"""Seconds after a start before the next keeper is made: until then the container itself needs the processors more."""
 _PAUSE = 0.05
 """Seconds before one that died while it waited is replaced."""
 
@@ -69,18 +73,26 @@ def serve(engine: socket.socket) -> NoReturn:
     for descriptor in waiting:
         poll.register(descriptor, select.POLLIN)
     poll.register(engine, select.POLLRDHUP)
+    owed: list[float] = []
     while True:
-        for descriptor, _ in poll.poll():
+        for descriptor, _ in poll.poll(_until(owed)):
             if descriptor not in waiting:
                 os._exit(0)  # the engine is gone; the keepers in waiting see it too
-            if not os.read(descriptor, 1):  # it died waiting: should that be the rule, do not do nothing else
-                time.sleep(_PAUSE)
+            died = not os.read(descriptor, 1)  # while it waited: should that be the rule, do not do nothing else
             poll.unregister(descriptor)
             waiting.remove(descriptor)
             os.close(descriptor)
+            owed.append(time.monotonic() + (_PAUSE if died else _DELAY))
+        while owed and (owed[0] <= time.monotonic() or len(waiting) < _LEAST):
+            owed.pop(0)
             successor = _fork_keeper(engine, layout, waiting)
             waiting.add(successor)
             poll.register(successor, select.POLLIN)
+
+
+def _until(owed: list[float]) -> int | None:
+    """Milliseconds until the next keeper is due; None when none is."""
+    return max(0, int((owed[0] - time.monotonic()) * 1000) + 1) if owed else None
 
 
 def _fork_keeper(engine: socket.socket, layout: Layout, waiting: set[int]) -> int:

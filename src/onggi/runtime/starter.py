@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 from onggi.errors import OnggiError
 from onggi.kernel import process
 from onggi.kernel.cgroup.layout import Layout
+from onggi.kernel.flags import Clone
 from onggi.runtime import container, sync
 from onggi.runtime.init import rows
 from onggi.runtime.log import open_log
@@ -49,15 +50,20 @@ def start_one(engine: socket.socket, taken: int, keeper: socket.socket, layout: 
     engine.close()
     memory, control, *streams = descriptors
     try:
-        _start(memory, socket.socket(fileno=control), streams, keeper, layout, network)
+        _start(memory, socket.socket(fileno=control), streams, keeper, layout, network, taken)
     finally:
-        with contextlib.suppress(OSError):  # the launcher is gone: the engine will start another
-            os.write(taken, b"+")
+        _tell_taken(taken)  # also when it failed, and had no word for the launcher yet
         os._exit(0)
 
 
 def _start(
-    memory: int, control: socket.socket, streams: list[int], keeper: socket.socket, layout: Layout, network: int
+    memory: int,
+    control: socket.socket,
+    streams: list[int],
+    keeper: socket.socket,
+    layout: Layout,
+    network: int,
+    taken: int,
 ) -> None:
     trace = Trace()
     try:
@@ -72,12 +78,25 @@ def _start(
         except OSError:
             _abandon(request, started, layout)
             raise
+        _give_way(taken)
         say(control, {"trace": started.rows(trace)})
     except OnggiError as error:
         say(control, {"failed": error.to_fields(), "trace": rows(trace.events)})
     except Exception as error:  # noqa: BLE001 - the last frame of this process: whatever it is must reach the engine
         failure = OnggiError("start", "container", f"{type(error).__name__}: {error}")
         say(control, {"failed": failure.to_fields(), "trace": rows(trace.events)})
+
+
+def _tell_taken(taken: int) -> None:
+    with contextlib.suppress(OSError):  # it knows already, or is gone: then the engine will start another
+        os.write(taken, b"+")
+
+
+def _give_way(taken: int) -> None:
+    """The container runs: what is left to do is for whom has a processor to spare."""
+    _tell_taken(taken)
+    with contextlib.suppress(OSError):  # where it may not be chosen the trace is told at once
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _abandon(request: Request, started: container.Started, layout: Layout) -> None:
@@ -129,6 +148,7 @@ def _facts(request: Request, started: container.Started, log_start: int) -> dict
     return {
         "run_dir": request.run_dir,
         "cgroup": request.spec.cgroups_path,
+        "own_processes": bool(started.plan.clone.flags & Clone.NEWPID),
         "terminal": request.spec.process.terminal,
         "keeps_log": bool(request.log),
         "log_start": log_start,
