@@ -151,7 +151,7 @@ class Connection:
             return await self._application(request)
         except Exception as error:  # noqa: BLE001 - the outermost rim: a bug is a 500 and a line in the log
             _log.exception("%s %s failed", request.method, request.path)
-            return message(500, f"{type(error).__name__}: {error}")
+            return message(500, _worded(error))
 
     def _send(self, *events: h11.Event) -> None:
         """Write the events at once, in one piece."""
@@ -263,3 +263,10 @@ def _date() -> bytes:
     if _now[0] != second:
         _now = (second, formatdate(second, usegmt=True).encode())
     return _now[1]
+
+
+def _worded(error: Exception) -> str:
+    """What the machine would not do, `No space left on device: /var/lib/…`, as that; anything else by its type."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return f"{type(error).__name__}: {error}"
