@@ -22,10 +22,11 @@ SEED = 20_240_229
 
 @pytest.fixture
 def fresh(new_engine: Make) -> EngineProcess:
-    """An engine of the test's own, with the image, its bridge and its cgroup made."""
+    """An engine of the test's own, with the image, its bridge and its cgroup made, and nothing of a container left."""
     made = new_engine()
     made.load_busybox()
     Box.run(made.api, "true", host={"AutoRemove": True}).wait_gone()
+    wait_until(lambda: not any(name.startswith("v") for name in made.leftovers().links), "no container's link is left")
     return made
 
 
