@@ -56,13 +56,6 @@ class Trace:
         self.events.append(event)
 
 
-class Nobody:
-    """An observer for those who watch nothing."""
-
-    def saw(self, event: Event) -> None:
-        """Forget the event."""
-
-
 @contextmanager
 def observed(observer: Observer, who: str, step: str) -> Iterator[None]:
     """Time the body and tell `observer`, also when it fails."""

@@ -59,11 +59,7 @@ class Lifecycle:
             raise Unchanged("stop", container.name, "it does not run")
         config = container.body.config
         number = signals.parse(signal or config.stop_signal or "SIGTERM")
-        seconds = (
-            timeout
-            if timeout is not None
-            else (config.stop_timeout if config.stop_timeout is not None else _STOP_SECONDS)
-        )
+        seconds = next(s for s in (timeout, config.stop_timeout, _STOP_SECONDS) if s is not None)
         exited = container.next_exit()
         await self._send(container, number)
         if container.status == "paused":  # the signal waits for it
@@ -164,9 +160,8 @@ class Lifecycle:
                 container.link = link
                 endpoints += [Endpoint.from_record(e) for e in container.record.endpoints]
                 continue
-            await blocking(
-                adopt.clean_cgroup, self._parts.layout, self._parts.cgroup(container)
-            )  # of a start that was cut short
+            # What a start that was cut short has left:
+            await blocking(adopt.clean_cgroup, self._parts.layout, self._parts.cgroup(container))
             if container.record.state.status in ("running", "paused") or adopt.ran(self._parts.instance, container.id):
                 try:
                     await self._finish(container, None)

@@ -164,11 +164,10 @@ def open_path(path: str) -> int:
     return os.open(path, os.O_PATH | os.O_CLOEXEC)
 
 
-def clone_tree(path: str, *, fd: int = AT_FDCWD, recursive: bool, follow: bool = True) -> int:
+def clone_tree(path: str, *, fd: int = AT_FDCWD, recursive: bool) -> int:
     """A detached copy of the mount at `path`: open_tree(2) with CLONE; with path "" of what `fd` itself names."""
     flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (AT_RECURSIVE if recursive else 0)
     flags |= 0 if path else AT_EMPTY_PATH
-    flags |= 0 if follow else 0x100
     return _open_tree(fd, os.fsencode(path), flags)
 
 

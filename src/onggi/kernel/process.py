@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,7 +30,6 @@ _setfsgid = bind("setfsgid", _c_int, ctypes.c_uint)
 _close_range = bind("close_range", _c_int, ctypes.c_uint, ctypes.c_uint, _c_int)
 
 _PR_SET_PDEATHSIG = 1
-_PR_SET_DUMPABLE = 4
 _PR_GET_SECUREBITS = 27
 _PR_SET_SECUREBITS = 28
 _PR_SET_NAME = 15
@@ -122,11 +120,6 @@ def set_death_signal(signal: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0)
 
 
-def set_dumpable(on: int) -> None:
-    """PR_SET_DUMPABLE: 0 closes /proc/self to others of the same user; a change of credentials resets it."""
-    _prctl(_PR_SET_DUMPABLE, on, 0, 0, 0)
-
-
 def set_no_new_privileges() -> None:
     """No exec gains privileges from here on: PR_SET_NO_NEW_PRIVS."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -163,14 +156,3 @@ def join_session_keyring(name: str) -> None:
 def close_on_exec_from(first: int) -> None:
     """close_range(2) with CLOEXEC: whatever descriptor is open from `first` on does not survive execve."""
     _close_range(first, 0xFFFFFFFF, _CLOSE_RANGE_CLOEXEC)
-
-
-def peer_pid(socket_credentials: bytes) -> int:
-    """The pid in a `struct ucred` (SO_PEERCRED, unix(7))."""
-    pid: int = struct.unpack("3i", socket_credentials)[0]
-    return pid
-
-
-def namespace_id(pid: int | str, kind: str) -> int:
-    """The inode number that identifies a process's namespace: /proc/PID/ns/KIND (namespaces(7))."""
-    return os.stat(f"/proc/{pid}/ns/{kind}").st_ino

@@ -86,11 +86,6 @@ class Reference:
         return (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
 
 
-def is_tag(text: str) -> bool:
-    """Whether `text` can be a tag."""
-    return _TAG.fullmatch(text) is not None
-
-
 def _split_domain(text: str) -> tuple[str, str]:
     first, slash, rest = text.partition("/")
     is_host = "." in first or ":" in first or first == "localhost" or first.lower() != first

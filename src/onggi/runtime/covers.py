@@ -28,12 +28,9 @@ class MaskPath:
         return f"mount --bind -o ro /dev/null {self.path}"
 
     def apply(self, context: Context) -> None:
-        try:
-            spot = open_in_root(context.root, self.path, os.O_PATH)
-        except KernelError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR):
-                return  # this kernel has no such file
-            raise
+        spot = _find(context.root, self.path)
+        if spot < 0:
+            return
         try:
             if stat.S_ISDIR(os.fstat(spot).st_mode):
                 cover = kernel_mount.new("tmpfs", (("size", "0"), ("nr_inodes", "1")), MountAttr.RDONLY, "tmpfs")
@@ -43,6 +40,16 @@ class MaskPath:
             os.close(cover)
         finally:
             os.close(spot)
+
+
+def _find(root: int, path: str) -> int:
+    """A descriptor of `path` below `root`; -1 where this kernel has no such file."""
+    try:
+        return open_in_root(root, path, os.O_PATH)
+    except KernelError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return -1
+        raise
 
 
 def _null() -> int:
@@ -66,12 +73,9 @@ class ReadonlyPath:
         return f"mount --bind -o ro,rec {self.path} {self.path}"
 
     def apply(self, context: Context) -> None:
-        try:
-            spot = open_in_root(context.root, self.path, os.O_PATH)
-        except KernelError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR):
-                return  # this kernel has no such file
-            raise
+        spot = _find(context.root, self.path)
+        if spot < 0:
+            return
         try:
             tree = kernel_mount.clone_tree("", fd=spot, recursive=True)
             kernel_mount.set_attributes(tree, MountAttr.RDONLY, recursive=True)

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from onggi.cli.client import quote, with_query
-from onggi.cli.each import name_each
-from onggi.cli.flags import Command, Flag
+from onggi.cli.ending import FLAGS, end_each
+from onggi.cli.flags import Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from onggi.cli.engine import Engine
     from onggi.cli.flags import Parsed
 
-COMMAND = Command(
-    "restart [OPTIONS] CONTAINER...",
-    "Stop containers and start them again.",
-    (
-        Flag("signal", str, "the signal to ask with", short="s"),
-        Flag("time", int, "seconds to wait; -1 for ever", short="t"),
-    ),
-    arguments=(1, None),
-)
+COMMAND = Command("restart [OPTIONS] CONTAINER...", "Stop containers and start them again.", FLAGS, arguments=(1, None))
 
 
 def run(engine: Engine, parsed: Parsed) -> int:
     """Restart each, and print its name."""
-    query = {"t": parsed["time"] if "time" in parsed.given else None, "signal": parsed["signal"]}
-    return name_each(
-        parsed.arguments, lambda name: engine.call("POST", with_query(f"/containers/{quote(name)}/restart", query))
-    )
+    return end_each(engine, parsed, "restart")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from onggi.cli.client import quote, with_query
-from onggi.cli.each import name_each
-from onggi.cli.flags import Command, Flag
+from onggi.cli.ending import FLAGS, end_each
+from onggi.cli.flags import Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,17 +13,11 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "stop [OPTIONS] CONTAINER...",
     "Ask containers to end; kill those that have not within 10 seconds.",
-    (
-        Flag("signal", str, "the signal to ask with", short="s"),
-        Flag("time", int, "seconds to wait; -1 for ever", short="t"),
-    ),
+    FLAGS,
     arguments=(1, None),
 )
 
 
 def run(engine: Engine, parsed: Parsed) -> int:
     """Stop each, and print its name."""
-    query = {"t": parsed["time"] if "time" in parsed.given else None, "signal": parsed["signal"]}
-    return name_each(
-        parsed.arguments, lambda name: engine.call("POST", with_query(f"/containers/{quote(name)}/stop", query))
-    )
+    return end_each(engine, parsed, "stop")

@@ -37,13 +37,14 @@ __all__ = ["DeviceProgram", "Layout", "Missing", "Mount", "Usage", "Write"]
 _PATIENCE = 2.0
 """Seconds that a kernel gets to let go of a dead process or to freeze a living one."""
 
-# A section of linux.resources, the controller that decides whether it is done the v1 or the v2 way, and both ways.
+# A section of linux.resources, the controller that decides whether it is done the v1 or the v2 way, and both ways: where
+# v2 kept v1's files they are one.
 _SECTIONS = (
     ("devices", "devices", v1.devices, v2.devices),
     ("memory", "memory", v1.memory, v2.memory),
     ("cpu", "cpu", v1.cpu, v2.cpu),
-    ("cpu", "cpuset", v1.cpuset, v2.cpuset),
-    ("pids", "pids", v1.pids, v2.pids),
+    ("cpu", "cpuset", v1.cpuset, v1.cpuset),
+    ("pids", "pids", v1.pids, v1.pids),
     ("blockIO", "io", v1.block_io, v2.block_io),
     ("hugepageLimits", "hugetlb", v1.huge_pages, v2.huge_pages),
     ("rdma", "rdma", v1.rdma, v1.rdma),

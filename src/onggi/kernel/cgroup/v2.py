@@ -69,19 +69,6 @@ def weight_of_shares(shares: int) -> int:
     return math.ceil(round(10**exponent, 9))  # rounded first: 1024 gives 100.00000000000001
 
 
-def cpuset(limits: Limits, given: Section) -> None:
-    """The sets of `linux.resources.cpu`."""
-    limits.add("cpuset", "cpuset.cpus", given.get("cpus") or None, "cpu.cpus")
-    limits.add("cpuset", "cpuset.mems", given.get("mems") or None, "cpu.mems")
-
-
-def pids(limits: Limits, given: Section) -> None:
-    """`linux.resources.pids`: 0 says nothing, below 0 is no limit."""
-    limit = given.get("limit")
-    if limit:
-        limits.add("pids", "pids.max", limit if limit > 0 else "max", "pids.limit")
-
-
 def block_io(limits: Limits, given: Section) -> None:
     """`linux.resources.blockIO`. BFQ keeps v1's weights, 10 to 1000; io.weight stretches them to 1 to 10000."""
     weight = given.get("weight")
