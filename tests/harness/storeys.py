@@ -12,6 +12,8 @@ from pathlib import Path
 BEDROCK, GROUND, ZERO, ONE, TWO, THREE, TOP = range(-2, 5)
 STOREYS = {
     "values": BEDROCK,
+    "unwinding": BEDROCK,
+    "documents": BEDROCK,
     "errors": GROUND,
     "trace": GROUND,
     "kernel": ZERO,
@@ -23,6 +25,7 @@ STOREYS = {
     "registry": ONE,
     "dockerfile": ONE,
     "engine": TWO,
+    "runc": TWO,
     "glass": THREE,
     "api": THREE,
     "cli": THREE,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pty
-import select
 import signal
 import socket
 import subprocess
@@ -21,7 +20,7 @@ from harness.jar import SOURCE, make_root
 from harness.probes import is_root, needs
 from onggi.kernel.cgroup.detect import detect
 
-PROGRAM = f"import sys; sys.path.insert(0, {str(SOURCE)!r}); from onggi.runtime.main import main; main()"
+PROGRAM = f"import sys; sys.path.insert(0, {str(SOURCE)!r}); from onggi.runc.main import main; main()"
 SECONDS = 20
 
 
@@ -130,18 +129,62 @@ def test_state_list_and_kill_know_what_runs(oci: Oci) -> None:
     assert "container does not exist" in oci("state", "c").stderr
 
 
-def test_a_killed_runtime_takes_the_container_with_it_and_delete_clears_up(oci: Oci) -> None:
-    """No container without its keeper; its state stays until it is deleted."""
+def test_a_killed_runtime_leaves_the_container_running_and_delete_clears_up(oci: Oci) -> None:
+    """As runc's: the container goes on, with another parent."""
     oci.configure("/bin/sh", "-c", "echo up; exec sleep 1000")
     running = oci.popen("run", "-b", str(oci.bundle), "c", stdout=subprocess.PIPE)
     assert running.stdout is not None
     running.stdout.readline()
-    pidfd = os.pidfd_open(json.loads(oci("state", "c").stdout)["pid"])
     running.kill()
     running.wait()
-    assert select.select([pidfd], [], [], SECONDS)[0]
-    assert json.loads(oci("state", "c").stdout)["status"] == "stopped"
-    assert oci("delete", "c").returncode == 0
+    assert json.loads(oci("state", "c").stdout)["status"] == "running"
+    assert oci("delete", "--force", "c").returncode == 0
+    assert oci.left() == []
+
+
+def test_create_and_start_are_two_commands(oci: Oci) -> None:
+    """Nothing of the program runs before `start`; a second `start` is refused."""
+    oci.configure("/bin/sh", "-c", "echo ran > /made; exec sleep 1000")
+    assert subprocess.run([*oci.words, "create", "-b", str(oci.bundle), "c"], timeout=SECONDS, check=True)
+    assert json.loads(oci("state", "c").stdout)["status"] == "created"
+    assert not (oci.bundle / "rootfs/made").exists()
+    assert oci("start", "c").returncode == 0
+    assert json.loads(oci("state", "c").stdout)["status"] == "running"
+    assert "cannot start an already running container" in oci("start", "c").stderr
+    assert oci("kill", "c", "KILL").returncode == 0
+    assert oci("delete", "--force", "c").returncode == 0
+    assert oci.left() == []
+
+
+def test_hooks_run_at_their_points(oci: Oci) -> None:
+    """Each kind once, in order, with the state of that moment; those of the container see its root."""
+    log = oci.place / "hooks"
+    oci.configure("/bin/sh", "-c", "sleep 0")
+    hooks = {
+        kind: [{"path": "/bin/sh", "args": ["sh", "-c", f"echo {kind} $(cat) >> {log}"], "env": ["PATH=/bin:/usr/bin"]}]
+        for kind in ("prestart", "createRuntime", "createContainer", "poststart", "poststop")
+    }
+    hooks["startContainer"] = [{"path": "/bin/sh", "args": ["sh", "-c", "cat > /inside"]}]
+    done = oci.run("/bin/true", changes={"hooks": hooks})
+    seen = [line.partition(" ") for line in log.read_text().splitlines()]
+    states = {kind: json.loads(document)["status"] for kind, _, document in seen}
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [kind for kind, _, _ in seen] == ["prestart", "createRuntime", "createContainer", "poststart", "poststop"]
+    assert states == {
+        "prestart": "creating", "createRuntime": "creating", "createContainer": "creating",
+        "poststart": "running", "poststop": "stopped",
+    }  # fmt: skip
+    assert json.loads((oci.bundle / "rootfs/inside").read_text())["status"] == "created"
+
+
+@pytest.mark.parametrize("kind", ["prestart", "createRuntime", "createContainer", "startContainer", "poststart"])
+def test_a_hook_that_fails_fails_the_start(oci: Oci, kind: str) -> None:
+    """With its number and what it said; nothing is left."""
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", "echo why >&2; exit 5"]}
+    done = oci.run("/bin/sleep", "1000", changes={"hooks": {kind: [hook]}})
+    assert done.returncode == 1
+    assert "exit status 5" in done.stderr
+    assert "why" in done.stderr
     assert oci.left() == []
 
 
@@ -174,7 +217,8 @@ def test_the_console_socket_gets_the_master(oci: Oci) -> None:
         listener.bind(str(oci.place / "console"))
         listener.listen()
         listener.settimeout(SECONDS)
-        running = oci.popen("run", "-b", str(oci.bundle), "--console-socket", str(oci.place / "console"), "c")
+        words = ("run", "--detach", "-b", str(oci.bundle), "--console-socket", str(oci.place / "console"), "c")
+        running = oci.popen(*words)
         connection, _ = listener.accept()
         with connection:
             _, (master,), _, _ = socket.recv_fds(connection, 100, 1)
@@ -184,6 +228,7 @@ def test_the_console_socket_gets_the_master(oci: Oci) -> None:
         seen += os.read(master, 100)
     os.close(master)
     assert running.wait(SECONDS) == 0
+    assert oci("delete", "--force", "c").returncode == 0
 
 
 def test_the_bundles_seccomp_profile_is_in_force(oci: Oci) -> None:
@@ -253,6 +298,6 @@ def test_versions_and_features_are_printed() -> None:
 
 def test_what_is_not_supported_exits_with_1(oci: Oci) -> None:
     """By name, on stderr."""
-    done = oci("exec", "c", "true")
+    done = oci("nonsense", "c", "true")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "`exec`" in done.stderr
+    assert "`nonsense`" in done.stderr

@@ -12,10 +12,12 @@ import pytest
 
 from harness import plans
 from onggi.errors import Conflict, Invalid, NotFound, OnggiError, Unsupported
-from onggi.runtime import bundle, documents, main, state
+from onggi.runc import bundle, documents, main, state
+from onggi.runc.words import Options, read_words
 from onggi.runtime.plan import build
+from onggi.runtime.request import Request
 
-SOURCE = Path(__file__).parents[2] / "src/onggi/runtime/main.py"
+SOURCE = Path(__file__).parents[2] / "src/onggi/runc/main.py"
 
 
 def test_the_command_loads_nothing_that_it_may_not_need() -> None:
@@ -26,12 +28,12 @@ def test_the_command_loads_nothing_that_it_may_not_need() -> None:
         "__future__",
         "os",
         "sys",
-        "typing",
         "onggi.errors",
+        "onggi.runc.words",
     }
 
 
-FLAGS = {"bundle": True, "keep": False}
+FLAGS = {"bundle": "DIR", "keep": ""}
 
 
 @pytest.mark.parametrize(
@@ -48,28 +50,28 @@ FLAGS = {"bundle": True, "keep": False}
 )
 def test_words_are_read_as_runc_reads_them(words: list[str], options: dict[str, str], rest: list[str]) -> None:
     """One dash or two, a value behind a sign or as the next word."""
-    assert main._parse(words, FLAGS, {"b": "bundle"}, "run", anywhere=True) == (options, rest)
+    found, left = read_words(words, FLAGS, {"b": "bundle"}, "run", anywhere=True)
+    assert ({name: found.get(name) for name in FLAGS if found.has(name)}, left) == (options, rest)
 
 
 def test_global_options_end_at_the_command() -> None:
     """What follows the command is the command's."""
-    assert main._parse(["--keep", "run", "--bundle", "b"], FLAGS, {}, "onggi-oci") == (
-        {"keep": ""},
-        ["run", "--bundle", "b"],
-    )
+    found, left = read_words(["--keep", "run", "--bundle", "b"], FLAGS, {}, "onggi-oci", anywhere=False)
+    assert found.has("keep")
+    assert left == ["run", "--bundle", "b"]
 
 
 @pytest.mark.parametrize("words", [["--systemd-cgroup"], ["--no-pivot", "x"], ["-d"]])
 def test_an_option_that_is_not_known_is_named(words: list[str]) -> None:
     """Nothing is passed over in silence."""
     with pytest.raises(Unsupported, match=words[0].lstrip("-")):
-        main._parse(words, FLAGS, {}, "run", anywhere=True)
+        read_words(words, FLAGS, {}, "run", anywhere=True)
 
 
 def test_an_option_without_its_value_is_named() -> None:
     """`--bundle` at the end."""
-    with pytest.raises(Invalid, match="--bundle needs a value"):
-        main._parse(["--bundle"], FLAGS, {}, "run")
+    with pytest.raises(Invalid, match="flag needs an argument: --bundle"):
+        read_words(["--bundle"], FLAGS, {}, "run", anywhere=True)
 
 
 def written(tmp_path: Path, changes: dict[str, Any] | None = None) -> str:
@@ -78,32 +80,37 @@ def written(tmp_path: Path, changes: dict[str, Any] | None = None) -> str:
     return str(tmp_path)
 
 
+def request_of(place: str, document: dict[str, Any]) -> Request:
+    """The request of this bundle, without flags."""
+    return bundle.request("me", place, document, place, Options({}), "")
+
+
 def test_the_example_is_a_config_that_has_a_plan(tmp_path: Path) -> None:
     """`spec` writes what `run` takes."""
     (tmp_path / "config.json").write_text(json.dumps(documents.example()))
-    found = bundle.request("id", str(tmp_path), bundle.read(str(tmp_path)), str(tmp_path))
-    assert build(found, plans.V2).after[-1].describe() == "exec sh"
+    found = request_of(str(tmp_path), bundle.read(str(tmp_path)))
+    assert build(found, plans.V2).at_start[-1].describe() == "exec sh"
     assert found.spec.root == f"{tmp_path}/rootfs"
 
 
 def test_a_bundle_without_a_group_gets_one_of_its_own(tmp_path: Path) -> None:
     """Limits and `kill --all` need one."""
     document = bundle.read(written(tmp_path, {"linux.cgroupsPath": None}))
-    assert bundle.request("me", str(tmp_path), document, str(tmp_path)).spec.cgroups_path == "/onggi-oci/me"
+    assert request_of(str(tmp_path), document).spec.cgroups_path == "/onggi-oci/me"
 
 
 def test_relative_sources_lie_in_the_bundle(tmp_path: Path) -> None:
     """config.md: a bind mount's source is relative to the bundle, whatever the working directory is."""
     entry = plans.mount("/data", "bind", ["rbind"], "data")
     document = bundle.read(written(tmp_path, {"mounts": [*plans.base_mounts(), entry]}))
-    assert bundle.request("me", str(tmp_path), document, str(tmp_path)).spec.mounts[-1].source == f"{tmp_path}/data"
+    assert request_of(str(tmp_path), document).spec.mounts[-1].source == f"{tmp_path}/data"
 
 
 def test_devices_are_denied_but_for_the_promised_ones(tmp_path: Path) -> None:
     """The bundle's own rules first, then what no container can do without."""
     rule = {"allow": False, "access": "rwm"}
     document = bundle.read(written(tmp_path, {"linux.resources": {"devices": [rule]}}))
-    rules = bundle.request("me", str(tmp_path), document, str(tmp_path)).spec.resources["devices"]
+    rules = request_of(str(tmp_path), document).spec.resources["devices"]
     assert rules[0] == rule
     assert {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rwm"} in rules
 
@@ -111,7 +118,6 @@ def test_devices_are_denied_but_for_the_promised_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "name"),
     [
-        ({"hooks": {"prestart": [{"path": "/bin/true"}]}}, "hooks"),
         ({"process.apparmorProfile": "x"}, "process.apparmorProfile"),
         ({"process.selinuxLabel": "x"}, "process.selinuxLabel"),
         ({"linux.intelRdt": {"closID": "x"}}, "linux.intelRdt"),
@@ -124,7 +130,7 @@ def test_what_a_bundle_may_not_ask_for_yet_is_named(tmp_path: Path, changes: dic
     """A container that is less than its config says does not run."""
     place = written(tmp_path, changes)
     with pytest.raises(Unsupported, match=name):
-        bundle.request("me", place, bundle.read(place), place)
+        request_of(place, bundle.read(place))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"ociVersion": "2.0.0"}', "{}"])
@@ -150,7 +156,8 @@ def test_an_id_is_no_path(tmp_path: Path, name: str) -> None:
 
 def kept(pid: int, name: str = "me") -> dict[str, Any]:
     """The state of a container whose first process is `pid`."""
-    return state.document(name, pid, "/b", "/b/rootfs", "/none", {}, "2024-01-01T00:00:00Z")
+    config = {"annotations": {"a": "b"}}
+    return state.document(name, pid, "/b", config, "/b/rootfs", "/none", "2024-01-01T00:00:00Z")
 
 
 def test_a_state_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -182,7 +189,7 @@ def test_the_public_state_has_the_specifications_members() -> None:
     """And none of what only we need."""
     shown = state.shown(kept(os.getpid()), plans.V2)
     assert {"ociVersion", "id", "status", "pid", "bundle", "annotations"} <= set(shown)
-    assert not {"cgroup", "started"} & set(shown)
+    assert not {"cgroup", "started", "config"} & set(shown)
 
 
 def test_a_container_that_is_not_there_is_not_found(tmp_path: Path) -> None:
@@ -192,23 +199,23 @@ def test_a_container_that_is_not_there_is_not_found(tmp_path: Path) -> None:
 
 
 def test_features_name_only_what_works() -> None:
-    """No listener, no hooks, no systemd; every word is the specification's."""
+    """No listener, no systemd; every word is the specification's."""
     found = documents.features()
-    assert found["hooks"] == []
+    assert "createRuntime" in found["hooks"]
     assert "SCMP_ACT_NOTIFY" not in found["linux"]["seccomp"]["actions"]
     assert "user" in found["linux"]["namespaces"]
     assert {"ro", "rro", "rbind", "idmap"} <= set(found["mountOptions"])
 
 
-@pytest.mark.parametrize("command", ["create", "start", "exec", "pause", "checkpoint", "nonsense"])
+@pytest.mark.parametrize("command", ["exec", "pause", "checkpoint", "nonsense"])
 def test_commands_that_are_not_there_yet_are_named(command: str) -> None:
     """By the word that was typed."""
     with pytest.raises(OnggiError, match=f"`{command}`"):
-        main._dispatch({}, [command, "id"])
+        main._dispatch(Options({}), [command, "id"])
 
 
 @pytest.mark.parametrize("words", [["run"], ["run", "a", "b"], ["state"], ["kill"], ["features", "x"]])
 def test_a_wrong_number_of_words_is_refused(words: list[str]) -> None:
     """With what the command takes."""
     with pytest.raises(Invalid, match="it takes"):
-        main._dispatch({}, words)
+        main._dispatch(Options({}), words)

@@ -397,7 +397,7 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
 
 def positions(plan: Plan, *kinds: type) -> list[int]:
     """Where in the init's steps those of these classes are."""
-    steps: list[Step] = [*plan.inside, *plan.after]
+    steps: list[Step] = [*plan.inside, *plan.after, *plan.at_start]
     return [place for place, step in enumerate(steps) if isinstance(step, kinds)]
 
 
@@ -483,6 +483,6 @@ def test_every_plan_ends_in_the_exec_and_says_why(changes: dict[str, Any], layou
     """One exec, the last; each step has a reason and a description."""
     plan = planned(changes, layout)
     steps = [step for _, step in plan.in_order()]
-    assert [step for step in steps if isinstance(step, rights.Execute)] == [plan.after[-1]]
-    assert isinstance(plan.after[-2], rights.DieWithKeeper)
+    assert [step for step in steps if isinstance(step, rights.Execute)] == [plan.at_start[-1]]
+    assert any(isinstance(step, rights.DieWithKeeper) for step in plan.after)
     assert all(step.why and step.describe() for step in steps)

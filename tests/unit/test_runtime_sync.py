@@ -59,7 +59,8 @@ def test_the_terminals_master_travels_beside_its_message() -> None:
     with ours, open(os.devnull) as file:
         with theirs:
             socket.send_fds(theirs, [b'{"console": true}'], [file.fileno()])
-        heard = sync.wait_outcome(ours)
+        heard = sync.Outcome()
+        sync.wait_outcome(ours, heard)
         assert os.path.samestat(os.fstat(heard.console), os.fstat(file.fileno()))
         assert not os.get_inheritable(heard.console)
         os.close(heard.console)
@@ -94,6 +95,7 @@ def test_an_init_that_goes_without_listening_is_still_heard() -> None:
         sync.send(ours, {"go": "ready"})
         sync.send(theirs, {"failed": StartFailed("carry out", "cd /", "no").to_fields()})
         theirs.close()
-        heard = sync.wait_outcome(ours)
+        heard = sync.Outcome()
+        sync.wait_outcome(ours, heard)
     assert heard.failure is not None
     assert heard.failure["object"] == "cd /"

@@ -7,14 +7,19 @@ Callers: `runtime/plan`, `engine/spec` (writes the same document as a dict). Rea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from onggi.errors import Invalid
-from onggi.values import dataclass
+from onggi.values import dataclass, field
 
-VERSION = "1.2.0"
-Json = Mapping[str, Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, TypeAlias
+
+    Json: TypeAlias = Mapping[str, Any]
+
+VERSION = "1.3.0"
+HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+"""The kinds of hooks, in the order of a container's life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,14 @@ class Process:
     oom_score_adj: int | None
     console_size: tuple[int, int] | None
     """Rows, columns."""
+    apparmor_profile: str = ""
+    selinux_label: str = ""
+    scheduler: Json | None = None
+    """As in the document: policy, nice, priority, flags, runtime, deadline, period."""
+    io_priority: Json | None = None
+    """As in the document: class, priority."""
+    exec_cpu_affinity: Json | None = None
+    """As in the document: initial, final; lists of processors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +78,9 @@ class Mount:
     type: str
     source: str
     options: tuple[str, ...]
+    uid_mappings: tuple[IdMap, ...] = ()
+    """Of this mount alone (id-mapped mounts)."""
+    gid_mappings: tuple[IdMap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +114,18 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
+class Hook:
+    """`hooks.*[]`: a program that is run at one point of the container's life."""
+
+    path: str
+    args: tuple[str, ...]
+    """With the program's name; empty: only its path."""
+    env: tuple[str, ...] | None
+    timeout: int | None
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """The whole document."""
 
@@ -119,6 +147,16 @@ class Spec:
     propagation: str
     time_offsets: Json
     annotations: Json
+    version: str = VERSION
+    hooks: Mapping[str, tuple[Hook, ...]] = field(default_factory=dict)
+    """By kind, those kinds only that have some."""
+    seccomp: Json | None = None
+    mount_label: str = ""
+    personality: Json | None = None
+    memory_policy: Json | None = None
+    intel_rdt: Json | None = None
+    net_devices: Json = field(default_factory=dict)
+    """By the link's name on the host: `{"name": name inside}`."""
 
     def namespace(self, kind: str) -> Namespace | None:
         """The entry of this kind, or None when the namespace is the caller's own."""
@@ -154,7 +192,32 @@ def _spec(document: Json) -> Spec:
         propagation=linux.get("rootfsPropagation", ""),
         time_offsets=linux.get("timeOffsets") or {},
         annotations=document.get("annotations") or {},
+        version=document.get("ociVersion", VERSION),
+        hooks=_hooks(document.get("hooks") or {}),
+        seccomp=linux.get("seccomp"),
+        mount_label=linux.get("mountLabel") or "",
+        personality=linux.get("personality"),
+        memory_policy=linux.get("memoryPolicy"),
+        intel_rdt=linux.get("intelRdt"),
+        net_devices=linux.get("netDevices") or {},
     )
+
+
+def _hooks(given: Json) -> dict[str, tuple[Hook, ...]]:
+    return {kind: tuple(map(_hook, given[kind])) for kind in HOOKS if given.get(kind)}
+
+
+def _hook(hook: Json) -> Hook:
+    env = hook.get("env")
+    return Hook(hook["path"], tuple(hook.get("args") or ()), None if env is None else tuple(env), hook.get("timeout"))
+
+
+def parse_process(process: Json) -> Process:
+    """The values of a decoded `process` by itself, as `exec` is given one; Invalid as in `parse`."""
+    try:
+        return _process(process)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise Invalid("read", "process.json", f"{type(error).__name__}: {error}") from error
 
 
 def _process(process: Json) -> Process:
@@ -177,6 +240,11 @@ def _process(process: Json) -> Process:
         no_new_privileges=bool(process.get("noNewPrivileges")),
         oom_score_adj=process.get("oomScoreAdj"),
         console_size=(size["height"], size["width"]) if size else None,
+        apparmor_profile=process.get("apparmorProfile") or "",
+        selinux_label=process.get("selinuxLabel") or "",
+        scheduler=process.get("scheduler"),
+        io_priority=process.get("ioPriority"),
+        exec_cpu_affinity=process.get("execCPUAffinity"),
     )
 
 
@@ -189,11 +257,16 @@ def _capabilities(sets: Json | None) -> Capabilities | None:
 
 def _mount(mount: Json) -> Mount:
     return Mount(
-        mount["destination"], mount.get("type", ""), mount.get("source", ""), tuple(mount.get("options") or ())
+        mount["destination"],
+        mount.get("type") or "",
+        mount.get("source") or "",
+        tuple(mount.get("options") or ()),
+        _id_maps(mount.get("uidMappings")),
+        _id_maps(mount.get("gidMappings")),
     )
 
 
-def _id_maps(maps: Any) -> tuple[IdMap, ...]:
+def _id_maps(maps: list[Json] | None) -> tuple[IdMap, ...]:
     return tuple(IdMap(m["containerID"], m["hostID"], m["size"]) for m in maps or ())
 
 

@@ -44,7 +44,7 @@ class Started:
     console: int
     plan: Plan
     times: list[int]
-    """Begin and length of each of the init's steps but the last, in the plan's order."""
+    """Begin and length of each of the init's steps before `at_start`, in the plan's order."""
     namespaces: dict[str, int]
     warnings: list[str]
     at: int
@@ -94,7 +94,7 @@ def start(
     if not plan.clone.flags & Clone.NEWNET:
         context.network = network_ahead
     with ExitStack() as undo:
-        undo.callback(_remove_cgroup, layout, request.spec.cgroups_path)
+        undo.callback(remove_cgroup, layout, request.spec.cgroups_path)
         carry_out(plan.before, context)
         ours, theirs = sync.pair()
         undo.callback(ours.close)
@@ -104,7 +104,7 @@ def start(
             context.born_inside = born_inside
             context.keeper = theirs
             init.run(plan, request, context, stdio)
-        undo.callback(_end, pid, pidfd, for_parent=for_parent)
+        undo.callback(end, pid, pidfd, for_parent=for_parent)
         theirs.close()
         context.child = pid
         outcome = _lead(plan, context, ours)
@@ -137,19 +137,22 @@ def _clone(plan: Plan, request: Request, context: Context, *, for_parent: bool) 
 def _lead(plan: Plan, context: Context, ours: socket.socket) -> sync.Outcome:
     """The keeper's side of the protocol. When the init is gone early, its own failure is the one that counts."""
     failure: StartFailed | None = None
+    outcome = sync.Outcome()
     try:
         if plan.mapping:
             carry_out(plan.mapping, context)
             sync.hand_over(ours, context.handed)
             sync.send(ours, {"go": "mapped"})
         carry_out(plan.beside, context)
+        if plan.hooks and sync.wait_mounted(ours, outcome):
+            carry_out(plan.hooks, context)
         sync.send(ours, {"go": "ready"})
     except StartFailed as error:
         failure = error
         ours.shutdown(socket.SHUT_WR)
     except (BrokenPipeError, ConnectionResetError):  # the init is gone, and what it said is still to be read
         failure = None
-    outcome = sync.wait_outcome(ours)
+    sync.wait_outcome(ours, outcome)
     if failure and not outcome.failure:
         raise failure
     return outcome
@@ -160,7 +163,7 @@ def _write_failed_trace(trace: Trace, outcome: sync.Outcome) -> None:
         trace.saw(Event(who, step, started, lasted, error))
 
 
-def _end(pid: int, pidfd: int, *, for_parent: bool) -> None:
+def end(pid: int, pidfd: int, *, for_parent: bool) -> None:
     """Kill the init and wait until it is dead."""
     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     if for_parent:
@@ -172,7 +175,8 @@ def _end(pid: int, pidfd: int, *, for_parent: bool) -> None:
     os.close(pidfd)
 
 
-def _remove_cgroup(layout: Layout, path: str) -> None:
+def remove_cgroup(layout: Layout, path: str) -> None:
+    """Kill whoever is in the group and remove it; what hinders that is told, and does not hide the first failure."""
     if path:
         try:
             layout.kill(path)

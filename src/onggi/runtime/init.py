@@ -44,13 +44,18 @@ def _carry_out(plan: Plan, context: Context, keeper: socket.socket, trace: Trace
     if plan.mapping:
         context.handed = sync.wait_go(keeper, "mapped")
     carry_out(plan.inside, context)
+    if plan.hooks:
+        sync.send(keeper, {"mounted": True})
     sync.wait_go(keeper, "ready")
-    carry_out(plan.after[:-1], context)
+    carry_out(plan.after, context)
     times = [number for event in trace.events for number in (event.started, event.lasted)]
     namespaces = _namespaces(context.proc)
     sync.send(keeper, {"times": times, "warnings": context.warnings, "namespaces": namespaces, "executing": True})
     trace.events.clear()
-    carry_out(plan.after[-1:], context)
+    if context.fifo >= 0:
+        keeper.close()  # it has no more to do with us
+        context.keeper = None
+    carry_out(plan.at_start, context)
 
 
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
@@ -83,6 +88,10 @@ def _reset(stdio: tuple[int, int, int] | None) -> None:
 
 
 def _tell_failure(keeper: socket.socket, error: OnggiError, trace: Trace, context: Context) -> None:
+    """To the keeper; when it is gone, because we were only created, to the container's own stderr."""
+    if context.keeper is None:
+        os.write(2, f"{error}\n".encode())
+        os._exit(255)
     message = {"failed": error.to_fields(), "trace": rows(trace.events), "warnings": context.warnings}
     try:
         sync.send(keeper, message)

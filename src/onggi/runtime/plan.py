@@ -7,8 +7,10 @@ print. Nobody's kernel is touched here: what the plan needs to know of the machi
              clone      the init is born in new namespaces
                       mapping    id maps, and what the init could not open  ── "mapped"
                       beside     links                                      (while the init mounts)
+                      hooks      prestart, createRuntime                    (after "mounted")
     init     inside     cgroup, join namespaces, root, mounts, devices, names, masks      (after "mapped")
-             after      network, cgroup namespace, pivot, rights, exec            (after "ready")
+             after      createContainer hooks, network, cgroup namespace, covers, pivot, rights    (after "ready")
+             at_start   startContainer hooks, exec      (at once; or, when it was only created, after `start`)
 
 Why this order: limits hold before the container's first instruction; the id maps come before anything that needs root
 inside; masks come after every mount, or a mount could uncover them; sysctls before /proc/sys becomes read-only; the
@@ -71,6 +73,8 @@ class Plan:
     beside: tuple[Step, ...]
     inside: tuple[Step, ...]
     after: tuple[Step, ...]
+    at_start: tuple[Step, ...]
+    hooks: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def in_order(self) -> Iterator[tuple[str, Step]]:
@@ -78,8 +82,8 @@ class Plan:
         for who, steps in (
             ("keeper", (*self.before, self.clone, *self.mapping)),
             ("init", self.inside),
-            ("keeper", self.beside),
-            ("init", self.after),
+            ("keeper", (*self.beside, *self.hooks)),
+            ("init", (*self.after, *self.at_start)),
         ):
             for step in steps:
                 yield who, step
@@ -98,14 +102,32 @@ def build(request: Request, layout: Layout, *, network_ahead: bool = False) -> P
         handed, inside = _hand_over(request, inside)
         mapping += handed
     return Plan(
-        before=(*_limits(spec, layout), *_birthplace(spec)),
+        before=(*_hold(request), *_limits(spec, layout), *_birthplace(spec)),
         clone=_namespaces(spec, network_ahead=network_ahead),
         mapping=mapping,
         beside=tuple(_beside(request)),
         inside=inside,
         after=tuple(_after(request, network_ahead=network_ahead)),
+        at_start=tuple(_at_start(request)),
+        hooks=tuple(_hooks(request, "creating", "prestart", "createRuntime")),
         warnings=tuple(missing.text() for missing in layout.missing(spec.resources)),
     )
+
+
+def _hold(request: Request) -> Iterator[Step]:
+    if request.fifo:
+        yield surroundings.MakeFifo(request.fifo, "create and start are two commands")
+
+
+def _hooks(request: Request, status: str, *kinds: str) -> Iterator[Step]:
+    if not request.spec.hooks:
+        return
+    from onggi.runtime import hooks
+
+    annotations = tuple((name, str(value)) for name, value in request.spec.annotations.items())
+    state = hooks.State(request.spec.version, request.id, request.bundle, annotations)
+    for kind in kinds:
+        yield from hooks.steps(kind, request.spec.hooks.get(kind, ()), state, status)
 
 
 def _limits(spec: Spec, layout: Layout) -> Iterator[Step]:
@@ -304,6 +326,7 @@ def _identity(request: Request) -> Iterator[Step]:
 
 def _after(request: Request, *, network_ahead: bool) -> Iterator[Step]:
     spec = request.spec
+    yield from _hooks(request, "creating", "createContainer")
     if _new(spec, "network") and not network_ahead:
         yield surroundings.LoopbackUp("linux.namespaces: 127.0.0.1 of its own")
     for link in request.links:
@@ -323,14 +346,21 @@ def _after(request: Request, *, network_ahead: bool) -> Iterator[Step]:
         yield covers.ReadonlyRoot("root.readonly")
     yield mounts.PivotRoot("from here on the host's files have no name")
     yield from _rights(request)
-    yield rights.Execute(spec.process.args, "process.args")
+
+
+def _at_start(request: Request) -> Iterator[Step]:
+    if request.fifo:
+        yield surroundings.WaitForStart("create and start are two commands")
+    yield from _hooks(request, "created", "startContainer")
+    yield rights.Execute(request.spec.process.args, request.kept_fds, "process.args")
 
 
 def _rights(request: Request) -> Iterator[Step]:
     process = request.spec.process
     if process.rlimits:
         yield rights.SetRlimits(process.rlimits, "process.rlimits")
-    yield rights.NewSession(f"_ses.{request.id}", "its own session, terminal and keyring")
+    keyring = f"_ses.{request.id}" if request.new_keyring else ""
+    yield rights.NewSession(keyring, "its own session, terminal and keyring")
     filter_step = rights.LoadFilter(
         request.seccomp_flags, "linux.seccomp: system calls that a container has no need of"
     )
@@ -344,6 +374,8 @@ def _rights(request: Request) -> Iterator[Step]:
         yield rights.SetCapabilities(process.capabilities, "process.capabilities")
     if process.no_new_privileges:
         yield rights.NoNewPrivileges("process.noNewPrivileges")
-        if request.seccomp:
-            yield filter_step
-    yield rights.DieWithKeeper("no container without its keeper")
+    if request.dies_with_keeper:
+        yield rights.DieWithKeeper("no container without its keeper")
+    yield rights.FindProgram(process.args[0], "process.args: what is not there is told before the start")
+    if request.seccomp and process.no_new_privileges:
+        yield filter_step

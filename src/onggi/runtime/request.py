@@ -75,6 +75,17 @@ class Request:
     stdin_once: bool
     streams: tuple[Stream, ...]
     private_cgroup: bool
+    bundle: str = ""
+    """The bundle's directory, which hooks are told."""
+    fifo: str = ""
+    """Where the program waits for its start (`create`); empty: it goes on at once."""
+    dies_with_keeper: bool = True
+    """When the keeper is killed the container goes too."""
+    pivot: bool = True
+    """Leave the old root by pivot_root(2), not by a move of the mount and chroot(2)."""
+    new_keyring: bool = True
+    kept_fds: int = 0
+    """Descriptors from 3 on that are the program's."""
 
 
 def from_json(document: Mapping[str, Any]) -> Request:

@@ -136,7 +136,7 @@ class NewSession:
     why: str
 
     def describe(self) -> str:
-        return f"setsid; keyctl session {self.keyring}"
+        return f"setsid; keyctl session {self.keyring}" if self.keyring else "setsid"
 
     def apply(self, context: Context) -> None:
         os.setsid()
@@ -144,6 +144,8 @@ class NewSession:
             tty.take_control(context.console)
             for number in (0, 1, 2):
                 os.dup2(context.console, number)
+        if not self.keyring:
+            return
         try:
             process.join_session_keyring(self.keyring)
         except KernelError as error:
@@ -290,10 +292,25 @@ class DieWithKeeper:
 
 
 @dataclass(frozen=True, slots=True)
+class FindProgram:
+    """Look the program up as the user who will run it."""
+
+    name: str
+    why: str
+
+    def describe(self) -> str:
+        return f"command -v {self.name[:_SHOWN]}"
+
+    def apply(self, context: Context) -> None:
+        context.program = find_program(self.name, context.environment.get("PATH", _DEFAULT_PATH))
+
+
+@dataclass(frozen=True, slots=True)
 class Execute:
     """Become the program: execve(2). What follows is the container's own."""
 
     args: tuple[str, ...]
+    kept_fds: int
     why: str
 
     def describe(self) -> str:
@@ -301,10 +318,9 @@ class Execute:
         return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
 
     def apply(self, context: Context) -> None:
-        path = find_program(self.args[0], context.environment.get("PATH", _DEFAULT_PATH))
-        process.close_on_exec_from(3)
+        process.close_on_exec_from(3 + self.kept_fds)
         try:
-            os.execve(path, self.args, context.environment)
+            os.execve(context.program, self.args, context.environment)
         except OSError as error:
             code = _EXEC_CODES.get(error.errno or 0, "exec.failed")
             raise cannot_execute(self.args[0], code, (error.strerror or "").lower(), error.errno or 0) from error

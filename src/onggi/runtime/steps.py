@@ -63,6 +63,10 @@ class Context:
     gid: int = 0
     groups: tuple[int, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    program: str = ""
+    """The file to execute."""
+    fifo: int = -1
+    """Where to wait for the start."""
     filter: bytes = b""
     """The compiled seccomp filter."""
     warnings: list[str] = field(default_factory=list)

@@ -23,6 +23,36 @@ _BENEATH = Resolve.BENEATH | Resolve.NO_MAGICLINKS | Resolve.NO_SYMLINKS
 
 
 @dataclass(frozen=True, slots=True)
+class MakeFifo:
+    """In the keeper: where the init will wait. Open for reading and writing, so that to open it blocks nobody, and a
+    `start` without an init is told so (ENXIO)."""
+
+    path: str
+    why: str
+
+    def describe(self) -> str:
+        return f"mkfifo {self.path}"
+
+    def apply(self, context: Context) -> None:
+        os.mkfifo(self.path, 0o600)
+        context.fifo = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForStart:
+    """Until `start` writes into the fifo; whoever asked for the container is gone by then."""
+
+    why: str
+
+    def describe(self) -> str:
+        return "read -n 1 < exec.fifo"
+
+    def apply(self, context: Context) -> None:
+        os.read(context.fifo, 1)
+        os.close(context.fifo)
+
+
+@dataclass(frozen=True, slots=True)
 class CreateCgroup:
     """In the keeper: the container's group in every hierarchy."""
 

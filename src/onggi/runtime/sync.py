@@ -5,7 +5,8 @@
       │ (with ids of its own:) writes the id maps, opens the host's files
       │ ── {"handed": 3} + 3 fds ────────────► detached mounts, in the plan's order
       │ ── {"go": "mapped"} ─────────────────► root, mounts, devices, names
-      │ joins the cgroup, makes the links
+      │ makes the links
+      │ ◄──────────────── {"mounted": true} ─ (with hooks, which it then runs)
       │ ◄──────────── {"console": true} + fd ─ (with a terminal: its master)
       │ ── {"go": "ready"} ──────────────────► network, pivot, rights
       │ ◄─ {"times": […], "executing": true} ─ when each step began, how long it took; the last word
@@ -89,16 +90,24 @@ class Outcome:
     failure: dict[str, Any] | None = None
 
 
-def wait_outcome(end: socket.socket) -> Outcome:
+def wait_mounted(end: socket.socket, outcome: Outcome) -> bool:
+    """In the keeper: until the init has made its mounts; False when it is gone instead."""
+    return _hear(end, outcome, "mounted")
+
+
+def wait_outcome(end: socket.socket, outcome: Outcome) -> None:
     """In the keeper: read until the end of file."""
-    outcome = Outcome()
+    _hear(end, outcome, "")
+
+
+def _hear(end: socket.socket, outcome: Outcome, until: str) -> bool:
     while True:
         try:
             data, descriptors = receive(end, _LARGEST, 1)
         except ConnectionResetError:  # it went without having read our last word: told once, before what it said itself
             continue
         if not data:
-            return outcome
+            return False
         message = json.loads(data)
         if message.get("console"):
             outcome.console = descriptors[0]
@@ -108,6 +117,8 @@ def wait_outcome(end: socket.socket) -> Outcome:
         outcome.warnings += message.get("warnings", ())
         outcome.executing = outcome.executing or bool(message.get("executing"))
         outcome.failure = message.get("failed") or outcome.failure
+        if until in message:
+            return True
 
 
 def raise_failure(outcome: Outcome) -> None:

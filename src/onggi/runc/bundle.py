@@ -5,21 +5,24 @@ Callers: `main`. Read next: `request`, and the runtime specification's bundle.md
 
 from __future__ import annotations
 
-import json
 import os
-from typing import Any
 
+from onggi import documents
 from onggi.errors import Invalid, NotFound, Unsupported
-from onggi.kernel import seccomp
 from onggi.runtime.plan import DEFAULT_DEVICES
 from onggi.runtime.request import Request, from_json
 from onggi.values import replace
 
-Json = dict[str, Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+    from onggi.runc.words import Options
+
+    Json: TypeAlias = dict[str, Any]
 
 _LARGEST = 16 << 20
 _REFUSED = (
-    ("hooks",),
     ("linux", "intelRdt"),
     ("linux", "personality"),
     ("linux", "mountLabel"),
@@ -39,7 +42,7 @@ def read(bundle: str) -> Json:
     path = os.path.join(bundle, "config.json")
     try:
         with open(path, "rb") as file:
-            document = json.loads(file.read(_LARGEST))
+            document = documents.loads(file.read(_LARGEST))
     except FileNotFoundError as error:
         raise NotFound(
             "read", path, "there is no such file", hint="a bundle is a directory with a config.json"
@@ -67,8 +70,11 @@ def _refuse(document: Json) -> None:
             raise Unsupported("run bundle with", f"mounts: {mount.get('destination')}", cause)
 
 
-def request(container_id: str, bundle: str, document: Json, cache: str) -> Request:
-    """The request for this bundle; the seccomp filter is compiled into the directory `cache` unless it is there."""
+def request(container_id: str, bundle: str, document: Json, cache: str, given: Options, fifo: str) -> Request:
+    """The request for this bundle and the command's flags.
+
+    The seccomp filter is compiled into the directory `cache` unless it is there; `fifo` is where the init is to wait.
+    """
     linux = document.setdefault("linux", {})
     resources = linux.setdefault("resources", {})
     resources["devices"] = [*(resources.get("devices") or ()), *_device_rules()]
@@ -93,7 +99,16 @@ def request(container_id: str, bundle: str, document: Json, cache: str) -> Reque
         replace(mount, source=os.path.join(bundle, mount.source)) if _is_bind(mount.type, mount.options) else mount
         for mount in found.spec.mounts
     )
-    return replace(found, spec=replace(found.spec, root=root, mounts=binds))
+    return replace(
+        found,
+        spec=replace(found.spec, root=root, mounts=binds),
+        bundle=bundle,
+        fifo=fifo,
+        dies_with_keeper=False,
+        pivot=not given.has("no-pivot"),
+        new_keyring=not given.has("no-new-keyring"),
+        kept_fds=given.number("preserve-fds"),
+    )
 
 
 def _is_bind(kind: str, options: tuple[str, ...]) -> bool:
@@ -121,6 +136,8 @@ def _device_rules() -> list[Json]:
 def _seccomp(profile: Json | None, cache: str) -> tuple[str, int]:
     if not profile:
         return "", 0
+    from onggi.kernel import seccomp
+
     if profile.get("listenerPath"):
         raise Unsupported("run bundle with", "linux.seccomp.listenerPath", "it is not supported yet")
     path = os.path.join(cache, f"{seccomp.digest(profile)}.bpf")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from onggi.kernel import capability, seccomp
-from onggi.oci.runtime import VERSION
+from onggi.oci.runtime import HOOKS, VERSION
 from onggi.runtime.options import KNOWN
 
 _KEPT = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
@@ -61,7 +61,7 @@ def features() -> dict[str, Any]:
     return {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": VERSION,
-        "hooks": [],
+        "hooks": list(HOOKS),
         "mountOptions": sorted(KNOWN),
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],

@@ -1,0 +1,56 @@
+"""Who enters a container must not be executed from a file that the container could write (CVE-2019-5736).
+
+The front door, `onggi-oci` in a checkout, executes the interpreter from a read-only mount in a mount namespace made for
+that, and says with which descriptors the caller's own namespace and directory can be entered again: what is mounted into
+a container with `shared` propagation must come from there. A process that came in another way is executed again here.
+Callers: `main`. Read next: `runtime/enclosure`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from onggi.errors import Unsupported
+from onggi.kernel import process
+from onggi.kernel.flags import Clone
+
+_FROM = "ONGGI_OCI_FROM"
+"""`NAMESPACE:DIRECTORY`, descriptors of the mount namespace and working directory that we were called in."""
+
+
+def ensure() -> None:
+    """Go on as a process whose interpreter no container can write, in the caller's mount namespace and directory."""
+    came_from = os.environ.pop(_FROM, "")
+    if os.statvfs("/proc/self/exe").f_flag & os.ST_RDONLY:
+        _return(came_from)
+        return
+    if os.geteuid() != 0:
+        hint = "run it as root: containers without root are not supported yet"
+        raise Unsupported("run", "onggi-oci", "it needs root", hint=hint)
+    _execute_enclosed()
+
+
+def _return(came_from: str) -> None:
+    """Back to where we were called from; what we were executed from stays what it is."""
+    if not came_from:
+        return
+    namespace, directory = map(int, came_from.split(":"))
+    process.setns(namespace, Clone.NEWNS)
+    os.fchdir(directory)
+    os.close(namespace)
+    os.close(directory)
+
+
+def _execute_enclosed() -> None:
+    from onggi.runtime.enclosure import enclose
+
+    directory = os.open(".", os.O_PATH | os.O_DIRECTORY)
+    namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY)
+    enclose()
+    for descriptor in (namespace, directory):
+        os.set_inheritable(descriptor, True)
+    source = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    code = f"import sys; sys.path.insert(0, {source!r}); from onggi.runc.main import main; main()"
+    environment = {**os.environ, _FROM: f"{namespace}:{directory}"}
+    os.execve(sys.executable, [sys.executable, "-I", "-S", "-c", code, *sys.argv[1:]], environment)

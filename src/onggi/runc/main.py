@@ -1,0 +1,144 @@
+"""`onggi-oci`: the runc command line over the runtime specification.
+
+The table of the commands and their flags, the reading of words, and how a failure is told; each command's module is
+imported when it is called, and imports as little as it needs: what this costs is part of every container's start. You come
+from a shell, podman, containerd or CRI-O; the next door is `create`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from onggi.errors import Invalid, OnggiError, Unsupported
+from onggi.runc.words import Options, read_words
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+_GLOBAL = {
+    "root": "DIR",
+    "log": "FILE",
+    "log-format": "text|json",
+    "debug": "",
+    "systemd-cgroup": "",
+    "rootless": "true|false|auto",
+    "version": "",
+    "help": "",
+}
+_GLOBAL_SHORT = {"v": "version", "h": "help"}
+_OF_CREATE = {
+    "bundle": "DIR",
+    "console-socket": "PATH",
+    "pidfd-socket": "PATH",
+    "pid-file": "FILE",
+    "no-pivot": "",
+    "no-new-keyring": "",
+    "preserve-fds": "N",
+}
+# command: module, what it does, its words (last "…": words of its own follow, flags among them), its flags (with what
+# they take), their short names
+COMMANDS: dict[str, tuple[str, str, str, dict[str, str], dict[str, str]]] = {
+    "create": ("create", "make a container from a bundle; it waits for start", "ID", _OF_CREATE, {"b": "bundle"}),
+    "run": (
+        "create",
+        "create and start a container",
+        "ID",
+        {**_OF_CREATE, "detach": "", "keep": "", "no-subreaper": ""},
+        {"b": "bundle", "d": "detach"},
+    ),
+    "start": ("create", "let a created container's program begin", "ID", {}, {}),
+    "state": ("show", "what is known of a container, as JSON", "ID", {}, {}),
+    "list": ("show", "all containers", "", {"format": "table|json", "quiet": ""}, {"f": "format", "q": "quiet"}),
+    "kill": ("kill", "send a signal to a container's first process (TERM)", "ID [SIGNAL]", {"all": ""}, {"a": "all"}),
+    "delete": ("kill", "remove what a container left", "ID", {"force": ""}, {"f": "force"}),
+    "spec": ("show", "write a config.json to begin with", "", {"bundle": "DIR", "rootless": ""}, {"b": "bundle"}),
+    "features": ("show", "what this runtime can do, as JSON", "", {}, {}),
+}
+_ENTERING = ("create", "run", "exec", "restore")
+"""The commands that make a process inside a container, so that the interpreter must be out of its reach."""
+
+
+def main() -> NoReturn:
+    """The console script: parse, do, exit."""
+    options = Options({})
+    command = ""
+    try:
+        options, words = read_words(sys.argv[1:], _GLOBAL, _GLOBAL_SHORT, "onggi-oci", anywhere=False)
+        command = words[0] if words else ""
+        status = _dispatch(options, words)
+    except OnggiError as error:
+        status = _complain(error, options, command)
+    except OSError as error:
+        status = _complain(OnggiError("run", "onggi-oci", str(error)), options, command)
+    except KeyboardInterrupt:
+        status = 130
+    sys.stdout.flush()
+    os._exit(status)  # the interpreter's own end takes as long as a container's start
+
+
+def _dispatch(options: Options, words: list[str]) -> int:
+    if options.has("version"):
+        return _version()
+    if options.has("help") or not words or words[0] in ("help", "h"):
+        return _help(words[1:])
+    command, *rest = words
+    if command not in COMMANDS:
+        raise Invalid("run command", command, "there is no such command", hint="onggi-oci --help")
+    module, _, usage, flags, short = COMMANDS[command]
+    given, positional = read_words(
+        rest, {**flags, "help": ""}, {**short, "h": "help"}, command, anywhere=not usage.endswith("…")
+    )
+    if given.has("help"):
+        return _help([command])
+    check_count(command, usage, positional)
+    if options.has("log-format") and options.get("log-format") not in ("text", "json"):
+        raise Invalid("read", "--log-format", f"invalid log-format: {options.get('log-format')}")
+    if command in _ENTERING:
+        from onggi.runc.enclosed import ensure
+
+        ensure()
+    loaded = __import__(f"onggi.runc.{module}", fromlist=[command])
+    status: int = getattr(loaded, command.replace("-", "_"))(options, given, *positional)
+    return status
+
+
+def check_count(command: str, usage: str, words: list[str]) -> None:
+    """Invalid when there are fewer words than the usage names, or more."""
+    names = usage.split()
+    least = len([name for name in names if name[0] != "[" and name != "…"])
+    most = len(names) if "…" not in usage else len(words)
+    if not least <= len(words) <= most:
+        exact = f"exactly {least} argument(s)" if least == most else f"{least} to {most} argument(s)"
+        raise Invalid("run command", command, f"it takes {usage or 'no arguments'}: {exact}, not {len(words)}")
+
+
+def _version() -> int:
+    from onggi.oci.runtime import VERSION
+    from onggi.wire.versions import ONGGI
+
+    sys.stdout.write(f"onggi-oci version {ONGGI}\nspec: {VERSION}\n")
+    return 0
+
+
+def _help(words: list[str]) -> int:
+    from onggi.runc.usage import of_all, of_command
+
+    known = [word for word in words if word in COMMANDS]
+    sys.stdout.write(of_command(known[0], COMMANDS[known[0]]) if known else of_all(COMMANDS, _GLOBAL))
+    if words and not known:
+        raise Unsupported("show help for", words[0], "there is no such command")
+    return 0
+
+
+def _complain(error: OnggiError, options: Options, command: str) -> int:
+    """Tell the error on stderr, and in the log that a container manager reads; the exit status."""
+    from onggi.runc.logging import complain
+
+    complain(error, options)
+    return 255 if command == "exec" else 1
+
+
+if __name__ == "__main__":
+    main()
