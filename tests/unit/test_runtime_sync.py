@@ -18,7 +18,9 @@ def outcome_of(*messages: dict[str, object]) -> sync.Outcome:
         with theirs:
             for message in messages:
                 sync.send(theirs, message)
-        return sync.wait_outcome(ours)
+        heard = sync.Outcome()
+        sync.wait_outcome(ours, heard)
+        return heard
 
 
 def test_an_init_that_executes_says_so_last() -> None:
