@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import errno as errno_names
 import os
-from collections.abc import Mapping
-from typing import Any, ClassVar
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, ClassVar
 
 
 class OnggiError(Exception):

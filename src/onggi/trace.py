@@ -7,11 +7,13 @@ what it observes: `Trace` only appends. Callers: every storey. Read next: `runti
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
 
-from onggi.values import dataclass, field
+from onggi.unwinding import contextmanager
+from onggi.values import Protocol, dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Describable(Protocol):

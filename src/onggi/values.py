@@ -1,4 +1,4 @@
-"""Slotted classes that hold values: what `dataclasses` does, as far as we use it, at a tenth of its cost at import.
+"""Slotted classes that hold values, and flags: what `dataclasses` and `enum` do, as far as we use it, at a tenth of the cost.
 
 The standard library writes the source of five methods for each class and compiles it; with some eighty classes that is half
 of the time that a runtime takes to load. Here the methods are written once and read a class's list of fields. Type checkers
@@ -8,10 +8,45 @@ see a dataclass all the same (typing.dataclass_transform). Only what is loaded i
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar, dataclass_transform
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from enum import IntFlag as IntFlag
+    from typing import Any, NoReturn, TypeVar, dataclass_transform
+    from typing import Protocol as Protocol
 
-T = TypeVar("T")
+    T = TypeVar("T")
+else:
+
+    def dataclass_transform(**_):
+        """Something that only a type checker reads."""
+        return lambda function: function
+
+    class Protocol:
+        """What something must have to be used as that; nobody asks at run time."""
+
+        __slots__ = ()
+
+    class IntFlag(int):
+        """`enum.IntFlag` as far as we use it: members that are numbers, and know their class when they are combined."""
+
+        __slots__ = ()
+
+        def __init_subclass__(cls):
+            for name, value in list(vars(cls).items()):
+                if isinstance(value, int):
+                    setattr(cls, name, cls(value))
+
+        def __or__(self, other):
+            return type(self)(int(self) | int(other))
+
+        def __and__(self, other):
+            return type(self)(int(self) & int(other))
+
+        def __invert__(self):
+            return type(self)(~int(self))
+
+        __ror__, __rand__ = __or__, __and__
 
 
 class _Made:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness import plans
 from onggi.errors import Unsupported
 from onggi.kernel.cgroup.layout import Layout
-from onggi.runtime import covers, devices, mapped, mounts, rights, surroundings
+from onggi.runtime import covers, devices, filters, mapped, mounts, rights, surroundings
 from onggi.runtime.plan import Plan, build
 from onggi.runtime.request import from_json
 from onggi.runtime.steps import Step
@@ -458,7 +458,7 @@ def test_rights_go_down_in_the_only_order_that_works(changes: dict[str, Any], la
     """User, capabilities, no_new_privs; the filter right after when no_new_privs allows it, else before them."""
     plan = planned(changes, layout)
     user, sets = positions(plan, rights.SetUser), positions(plan, rights.SetCapabilities)
-    flag, load = positions(plan, rights.NoNewPrivileges), positions(plan, rights.LoadFilter)
+    flag, load = positions(plan, rights.NoNewPrivileges), positions(plan, filters.LoadFilter)
     assert before(positions(plan, mounts.PivotRoot), user)
     assert before(user, sets)
     assert before(sets, flag)
@@ -470,7 +470,7 @@ def test_rights_go_down_in_the_only_order_that_works(changes: dict[str, Any], la
 def test_the_hosts_files_are_read_before_the_pivot(changes: dict[str, Any], layout: Layout) -> None:
     """After the pivot the host's files have no name."""
     plan = planned(changes, layout)
-    assert before(positions(plan, rights.ReadFilter), positions(plan, mounts.PivotRoot))
+    assert before(positions(plan, filters.ReadFilter), positions(plan, mounts.PivotRoot))
     assert before(positions(plan, surroundings.JoinNamespace), positions(plan, mounts.PivotRoot))
 
 

@@ -9,12 +9,14 @@ Not here: which capabilities a container gets (that is the engine's choice). Cal
 from __future__ import annotations
 
 import ctypes
-import functools
-from collections.abc import Iterable, Mapping
 
 from onggi.errors import Invalid, KernelError
 from onggi.kernel.syscall import bind, bind_number
 from onggi.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 NAMES: tuple[str, ...] = (
     "CAP_CHOWN",
@@ -169,9 +171,18 @@ def bounded() -> int:
     return bits
 
 
-@functools.cache
+_how_many: list[int] = []
+"""How many, once somebody has asked: the answer is the same until the machine is booted again."""
+
+
 def count() -> int:
-    """How many capabilities this kernel knows; asked once, since the answer is the same until it is booted again."""
+    """How many capabilities this kernel knows."""
+    if not _how_many:
+        _how_many.append(_count())
+    return _how_many[0]
+
+
+def _count() -> int:
     for n in range(64):
         try:
             _prctl(_PR_CAPBSET_READ, n, 0, 0, 0)

@@ -7,7 +7,10 @@ is close-on-exec from its birth. Callers: every storey. Read next: `path`.
 from __future__ import annotations
 
 import os
-from types import TracebackType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
 
 
 class Fd:

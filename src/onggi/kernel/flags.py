@@ -6,7 +6,7 @@ Callers: the files beside this one, and whoever calls them. Read next: `mount`.
 
 from __future__ import annotations
 
-from enum import IntFlag
+from onggi.values import IntFlag
 
 
 class Clone(IntFlag):
@@ -76,10 +76,11 @@ def names(value: IntFlag | int) -> str:
     """`NOSUID|NODEV`; unknown bits in hex; `0` for none."""
     if not isinstance(value, IntFlag):
         return hex(value)
-    known = [member.name or "" for member in type(value) if member & value]
+    members = {name: int(member) for name, member in vars(type(value)).items() if isinstance(member, int)}
+    known = [name for name, member in members.items() if member & value]
     rest = int(value)
-    for member in type(value):
-        rest &= ~int(member)
+    for member in members.values():
+        rest &= ~member
     if rest:
         known.append(hex(rest))
     return "|".join(known) or "0"

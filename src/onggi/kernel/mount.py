@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Iterable
 
 from onggi.errors import KernelError
 from onggi.kernel.flags import (
@@ -29,6 +28,10 @@ from onggi.kernel.flags import (
     names,
 )
 from onggi.kernel.syscall import bind, bind_number
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _c_int, _c_uint, _c_char_p = ctypes.c_int, ctypes.c_uint, ctypes.c_char_p
 

@@ -10,14 +10,19 @@ Callers: `runtime/keeper`, `runtime/init`, `network/bridge`. Imports nothing slo
 from __future__ import annotations
 
 import errno
-import socket
-from collections.abc import Iterable, Sequence
-from types import TracebackType
 
 from onggi.errors import KernelError
 from onggi.kernel import rtnetlink
 from onggi.kernel.netlink_codec import NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, Message, Request, failure, messages
 from onggi.kernel.rtnetlink import Address, Link, Route
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterable, Sequence
+    from types import TracebackType
+else:
+    import _socket as socket
 
 __all__ = ["Address", "Link", "Netlink", "Route"]
 

@@ -8,12 +8,17 @@ Callers: `rtnetlink`, `netlink`. Read next: `rtnetlink`. netlink(7).
 
 from __future__ import annotations
 
-import socket
 import struct
-from collections.abc import Iterator
 
 from onggi.errors import Invalid
 from onggi.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+else:
+    import _socket as socket
 
 HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")

@@ -12,10 +12,10 @@ import ctypes
 import errno
 import os
 import socket
-from contextlib import ExitStack
 
 from onggi.errors import KernelError, Unavailable
 from onggi.kernel.fd import Fd
+from onggi.unwinding import ExitStack
 
 LIBRARY = "libnftables.so.1"
 COMMAND = "nft"

@@ -11,11 +11,11 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from enum import IntFlag
 
 from onggi.errors import KernelError
 from onggi.kernel.fd import Fd
 from onggi.kernel.syscall import bind_number
+from onggi.values import IntFlag
 
 
 class Resolve(IntFlag):

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from onggi.errors import KernelError
 from onggi.kernel.flags import CLONE_INTO_CGROUP, Clone, names
 from onggi.kernel.syscall import bind, bind_number
+from onggi.unwinding import contextmanager
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _c_int, _c_ulong = ctypes.c_int, ctypes.c_ulong
 

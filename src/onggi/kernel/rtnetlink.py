@@ -6,10 +6,8 @@ No I/O: `netlink.Netlink` sends what is made here. The names of the constants ar
 
 from __future__ import annotations
 
-import socket
 import struct
 import sys
-from enum import IntFlag
 
 from onggi.kernel.netlink_codec import (
     NLM_F_CREATE,
@@ -27,7 +25,13 @@ from onggi.kernel.netlink_codec import (
     text,
     u32,
 )
-from onggi.values import dataclass
+from onggi.values import IntFlag, dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+else:
+    import _socket as socket
 
 _IFINFO = struct.Struct("=BxHiII")
 _IFADDR = struct.Struct("=BBBBI")

@@ -20,13 +20,18 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from typing import Any
 
 from onggi.errors import Invalid, KernelError, Unavailable
-from onggi.kernel.seccomp_tree import INSTRUCTION, Answer, Ranges, program, ranges
+from onggi.kernel.seccomp_tree import INSTRUCTION, program, ranges
 from onggi.kernel.syscall import bind_number, libc
+from onggi.unwinding import ExitStack
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from onggi.kernel.seccomp_tree import Answer, Ranges
 
 SPEC_ALLOW = 1 << 2
 """SECCOMP_FILTER_FLAG_SPEC_ALLOW: no speculation brake, which costs much and which kernels since 5.16 leave off too."""

@@ -15,8 +15,18 @@ Pure. Callers: `seccomp`. Read next: `bpf`. See seccomp(2), the kernel's Documen
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+
+from onggi.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import TypeAlias
+
+    Answer: TypeAlias = int | None
+    """What the kernel is told, or None to ask the other program."""
+    Ranges: TypeAlias = Sequence[tuple[int, Answer]]
+    """First number and answer of each range; the first one starts at 0, each ends before the next one."""
 
 INSTRUCTION = struct.Struct("=HBBI")  # struct sock_filter: code, lines to skip if true, if false, operand
 _LOAD, _JUMP, _EQUAL, _GREATER_OR_EQUAL, _RETURN = 0x20, 0x05, 0x15, 0x35, 0x06
@@ -24,13 +34,9 @@ _NUMBER_AT, _ARCHITECTURE_AT = 0, 4  # in struct seccomp_data
 _NARROW = 230
 """Boundaries up to which every jump within an architecture's part fits into the eight bits of a conditional jump."""
 
-Answer: TypeAlias = int | None
-"""What the kernel is told, or None to ask the other program."""
-Ranges: TypeAlias = Sequence[tuple[int, Answer]]
-"""First number and answer of each range; the first one starts at 0, each ends before the next one."""
 
-
-class _Line(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Line:
     """One instruction; `yes` and `no` name where to go on, empty for the next line."""
 
     code: int

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable
-from typing import Any
 
 from onggi.errors import KernelError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 libc = ctypes.PyDLL(None, use_errno=True)
 """For calls that return at once."""

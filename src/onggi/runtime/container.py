@@ -6,33 +6,34 @@ and `main` (`onggi-oci`), each a process with one thread. You come from there; t
 
 from __future__ import annotations
 
-import json
 import os
 import select
-import signal
-import socket
 import sys
 import time
-from contextlib import ExitStack
-from typing import Any
 
+from onggi import documents
 from onggi.errors import OnggiError, StartFailed
-from onggi.kernel import capability, process
+from onggi.kernel import capability, process, signals, sockets
 from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import Clone
-from onggi.kernel.netlink import Netlink
+from onggi.kernel.sockets import SHUT_WR, Socket
 from onggi.runtime import init, sync
 from onggi.runtime.plan import Plan, build
 from onggi.runtime.request import Request, from_json
 from onggi.runtime.steps import Context, carry_out, failed
 from onggi.trace import Event, Trace
+from onggi.unwinding import ExitStack
 from onggi.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def read_request(memory: int) -> Request:
     """The request in a memory file."""
     size = os.fstat(memory).st_size
-    return from_json(json.loads(os.pread(memory, size, 0)))
+    return from_json(documents.loads(os.pread(memory, size, 0)))
 
 
 @dataclass(slots=True)
@@ -64,8 +65,7 @@ def make_network_ahead() -> int:
     home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         process.unshare(Clone.NEWNET)
-        with Netlink() as netlink:
-            netlink.loopback_up()
+        sockets.loopback_up()
         made = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         process.setns(home, Clone.NEWNET)
     except OSError:  # a limit of namespaces, or no right to them: the container's own start will say which
@@ -134,7 +134,7 @@ def _clone(plan: Plan, request: Request, context: Context, *, for_parent: bool) 
     return group is not None, pid, pidfd
 
 
-def _lead(plan: Plan, context: Context, ours: socket.socket) -> sync.Outcome:
+def _lead(plan: Plan, context: Context, ours: Socket) -> sync.Outcome:
     """The keeper's side of the protocol. When the init is gone early, its own failure is the one that counts."""
     failure: StartFailed | None = None
     outcome = sync.Outcome()
@@ -149,7 +149,7 @@ def _lead(plan: Plan, context: Context, ours: socket.socket) -> sync.Outcome:
         sync.send(ours, {"go": "ready"})
     except StartFailed as error:
         failure = error
-        ours.shutdown(socket.SHUT_WR)
+        ours.shutdown(SHUT_WR)
     except (BrokenPipeError, ConnectionResetError):  # the init is gone, and what it said is still to be read
         failure = None
     sync.wait_outcome(ours, outcome)
@@ -165,7 +165,7 @@ def _write_failed_trace(trace: Trace, outcome: sync.Outcome) -> None:
 
 def end(pid: int, pidfd: int, *, for_parent: bool) -> None:
     """Kill the init and wait until it is dead."""
-    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    signals.send_to_pidfd(pidfd, signals.KILL)
     if for_parent:
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
@@ -191,7 +191,7 @@ def warm_up(layout: Layout) -> None:
     request = from_json(_SAMPLE)
     for _, step in build(request, layout).in_order():
         step.describe()
-    json.dumps(json.loads(json.dumps(_SAMPLE)))
+    documents.dumps(documents.loads(documents.dumps(_SAMPLE)))
 
 
 _SAMPLE: dict[str, Any] = {

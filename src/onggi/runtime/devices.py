@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 import posixpath
-import socket
 import stat
 
 from onggi.errors import Invalid
 from onggi.kernel import mount as kernel_mount
-from onggi.kernel import tty
+from onggi.kernel import sockets, tty
 from onggi.kernel.path import open_in_root
 from onggi.runtime.mounts import directory_of, put
 from onggi.runtime.steps import Context
@@ -121,7 +120,7 @@ class OpenConsole:
             context.console = tty.open_peer(master)
             self._show(context)
             assert context.keeper is not None
-            socket.send_fds(context.keeper, [b'{"console": true}'], [master])
+            sockets.send_descriptors(context.keeper, b'{"console": true}', [master])
         finally:
             os.close(master)
 

@@ -8,19 +8,21 @@ steps are the plan's; the next door is `kernel/syscall`.
 from __future__ import annotations
 
 import os
-import signal
-import socket
 import sys
-from typing import Any
 
 from onggi.errors import OnggiError
+from onggi.kernel import signals
 from onggi.runtime import sync
 from onggi.runtime.plan import Plan
 from onggi.runtime.request import Request
 from onggi.runtime.steps import Context, carry_out
 from onggi.trace import Event, Trace
 
-_SIGNALS: tuple[int, ...] = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from onggi.kernel.sockets import Socket
 
 
 def run(plan: Plan, request: Request, context: Context, stdio: tuple[int, int, int] | None) -> None:
@@ -40,7 +42,7 @@ def run(plan: Plan, request: Request, context: Context, stdio: tuple[int, int, i
     os._exit(1)
 
 
-def _carry_out(plan: Plan, context: Context, keeper: socket.socket, trace: Trace) -> None:
+def _carry_out(plan: Plan, context: Context, keeper: Socket, trace: Trace) -> None:
     if plan.mapping:
         context.handed = sync.wait_go(keeper, "mapped")
     carry_out(plan.inside, context)
@@ -77,17 +79,17 @@ def _shut_imports() -> None:
 
 def _reset(stdio: tuple[int, int, int] | None) -> None:
     """Signals as a new process has them; the container's streams as 0, 1 and 2."""
-    for number in _SIGNALS:
+    for number in signals.CAN_BE_DEFAULT:
         try:
-            signal.signal(number, signal.SIG_DFL)
+            signals.handle(number, signals.DEFAULT)
         except (OSError, ValueError):  # the two that libc keeps for itself
             continue
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signals.mask(signals.SET, ())
     for place, descriptor in enumerate(stdio or ()):
         os.dup2(descriptor, place)
 
 
-def _tell_failure(keeper: socket.socket, error: OnggiError, trace: Trace, context: Context) -> None:
+def _tell_failure(keeper: Socket, error: OnggiError, trace: Trace, context: Context) -> None:
     """To the keeper; when it is gone, because we were only created, to the container's own stderr."""
     if context.keeper is None:
         os.write(2, f"{error}\n".encode())

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import ExitStack
 
 from onggi.errors import KernelError
 from onggi.kernel import mount as kernel_mount
@@ -20,6 +19,7 @@ from onggi.kernel.flags import Clone, Ms
 from onggi.oci.runtime import IdMap
 from onggi.runtime.mounts import MountBind, place_root
 from onggi.runtime.steps import Context
+from onggi.unwinding import ExitStack
 from onggi.values import dataclass
 
 _TOO_OLD = (errno.EINVAL, errno.EOPNOTSUPP)

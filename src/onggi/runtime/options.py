@@ -5,11 +5,13 @@ Callers: `plan`. Read next: `mounts`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from onggi.errors import Unsupported
 from onggi.kernel.flags import ATIME_MASK, MountAttr, Ms
 from onggi.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _ATTRIBUTES: dict[str, tuple[int, int]] = {
     # word: (attributes set, attributes cleared)

@@ -6,10 +6,12 @@ Pure functions over the files' bytes. Callers: `rights`. Read next: passwd(5), g
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from onggi.errors import StartFailed
 from onggi.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _LARGEST_ID = 2**32 - 2
 

@@ -21,17 +21,19 @@ set, because to set it needs them; seccomp as late as the kernel allows. You com
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from onggi.errors import Unsupported
 from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import Clone, MountAttr, Ms
 from onggi.oci.runtime import Mount, Spec
-from onggi.runtime import borrowed, covers, devices, mapped, mounts, rights, surroundings
+from onggi.runtime import covers, devices, mounts, rights, surroundings
 from onggi.runtime.options import MountOptions, parse_options
 from onggi.runtime.request import Request
 from onggi.runtime.steps import Step
 from onggi.values import dataclass, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SHARED = "onggi-shared"
 """A mount's type: of another container, whose mount namespace is the mount's source."""
@@ -173,6 +175,8 @@ def _id_maps(spec: Spec) -> Iterator[Step]:
 
 def _hand_over(request: Request, inside: tuple[Step, ...]) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
     """What the keeper opens for an init that is nobody on the host, and the init's steps that take it from there."""
+    from onggi.runtime import mapped
+
     opened: list[Step] = []
     taken: list[Step] = []
     root_uid, root_gid = mapped.host_root(request.spec.uid_mappings), mapped.host_root(request.spec.gid_mappings)
@@ -194,8 +198,12 @@ def _hand_over(request: Request, inside: tuple[Step, ...]) -> tuple[tuple[Step, 
 
 
 def _beside(request: Request) -> Iterator[Step]:
+    if not request.links:
+        return
+    from onggi.runtime import links
+
     for link in request.links:
-        yield surroundings.MakeVeth(
+        yield links.MakeVeth(
             link.host_name,
             link.name,
             link.bridge,
@@ -255,6 +263,8 @@ def _mount(entry: Mount, request: Request, layout: Layout) -> Iterator[Step]:
     if entry.type in ("cgroup", "cgroup2"):
         yield from _cgroup_mounts(entry, options, request, layout)
     elif entry.type == SHARED:
+        from onggi.runtime import borrowed
+
         yield borrowed.MountOfContainer(entry.source, entry.destination, options, why)
     elif entry.type == "bind" or "bind" in entry.options or "rbind" in entry.options:
         yield mounts.MountBind(entry.source, entry.destination, options, why)
@@ -305,7 +315,9 @@ def _time_offsets(spec: Spec) -> tuple[tuple[str, int, int], ...]:
 def _host_files(request: Request) -> Iterator[Step]:
     """What is read from the host or written there: as long as the init is root outside, and before the root changes."""
     if request.seccomp:
-        yield rights.ReadFilter(request.seccomp, "linux.seccomp: compiled once, kept")
+        from onggi.runtime import filters
+
+        yield filters.ReadFilter(request.seccomp, "linux.seccomp: compiled once, kept")
     if request.spec.process.oom_score_adj is not None:
         yield rights.SetOomScore(request.spec.process.oom_score_adj, "process.oomScoreAdj")
 
@@ -329,10 +341,7 @@ def _after(request: Request, *, network_ahead: bool) -> Iterator[Step]:
     yield from _hooks(request, "creating", "createContainer")
     if _new(spec, "network") and not network_ahead:
         yield surroundings.LoopbackUp("linux.namespaces: 127.0.0.1 of its own")
-    for link in request.links:
-        for path, value in link.sysctls:
-            yield surroundings.SetSysctl(path.replace("/", "."), value, "network: before the link goes up")
-        yield surroundings.ConfigureLink(link.name, link.addresses, link.gateways, "network: address and default route")
+    yield from _links(request)
     for key, value in spec.sysctl.items():
         if key.startswith("net."):
             yield surroundings.SetSysctl(key, str(value), "linux.sysctl")
@@ -355,17 +364,25 @@ def _at_start(request: Request) -> Iterator[Step]:
     yield rights.Execute(request.spec.process.args, request.kept_fds, "process.args")
 
 
+def _links(request: Request) -> Iterator[Step]:
+    if not request.links:
+        return
+    from onggi.runtime import links
+
+    for link in request.links:
+        for path, value in link.sysctls:
+            yield surroundings.SetSysctl(path.replace("/", "."), value, "network: before the link goes up")
+        yield links.ConfigureLink(link.name, link.addresses, link.gateways, "network: address and default route")
+
+
 def _rights(request: Request) -> Iterator[Step]:
     process = request.spec.process
     if process.rlimits:
         yield rights.SetRlimits(process.rlimits, "process.rlimits")
     keyring = f"_ses.{request.id}" if request.new_keyring else ""
     yield rights.NewSession(keyring, "its own session, terminal and keyring")
-    filter_step = rights.LoadFilter(
-        request.seccomp_flags, "linux.seccomp: system calls that a container has no need of"
-    )
-    if request.seccomp and not process.no_new_privileges:
-        yield filter_step  # without no_new_privs it takes CAP_SYS_ADMIN, so before the capabilities go
+    if not process.no_new_privileges:
+        yield from _filter(request)  # without no_new_privs it takes CAP_SYS_ADMIN, so before the capabilities go
     yield rights.ChangeDirectory(process.cwd, "process.cwd: must lie inside (CVE-2024-21626)")
     may_set_groups = not _new(request.spec, "user") or bool(request.spec.gid_mappings)
     umask = process.umask if process.umask is not None else 0o022
@@ -377,5 +394,13 @@ def _rights(request: Request) -> Iterator[Step]:
     if request.dies_with_keeper:
         yield rights.DieWithKeeper("no container without its keeper")
     yield rights.FindProgram(process.args[0], "process.args: what is not there is told before the start")
-    if request.seccomp and process.no_new_privileges:
-        yield filter_step
+    if process.no_new_privileges:
+        yield from _filter(request)
+
+
+def _filter(request: Request) -> Iterator[Step]:
+    if request.seccomp:
+        from onggi.runtime import filters
+
+        why = "linux.seccomp: system calls that a container has no need of"
+        yield filters.LoadFilter(request.seccomp_flags, why)

@@ -7,11 +7,13 @@ Callers: `engine/launcher` writes it, `container` reads it, `plan` reads it. Rea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from onggi.oci.runtime import Spec, parse
 from onggi.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 
 @dataclass(frozen=True, slots=True)

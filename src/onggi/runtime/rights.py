@@ -11,7 +11,7 @@ import resource
 import stat
 
 from onggi.errors import KernelError, StartFailed
-from onggi.kernel import capability, process, seccomp, tty
+from onggi.kernel import capability, process, tty
 from onggi.kernel.path import open_in_root
 from onggi.oci.runtime import Capabilities, Rlimit
 from onggi.runtime.mounts import target
@@ -152,35 +152,6 @@ class NewSession:
             if error.errno not in (errno.ENOSYS, errno.EDQUOT, errno.EPERM):
                 raise
             context.warnings.append(f"no session keyring of its own: {error.cause}")
-
-
-@dataclass(frozen=True, slots=True)
-class ReadFilter:
-    """Fetch the compiled seccomp filter while the host's files can still be seen."""
-
-    path: str
-    why: str
-
-    def describe(self) -> str:
-        return f"cat {self.path}"
-
-    def apply(self, context: Context) -> None:
-        with open(self.path, "rb") as file:
-            context.filter = file.read()
-
-
-@dataclass(frozen=True, slots=True)
-class LoadFilter:
-    """Put the seccomp filter in force: seccomp(2)."""
-
-    flags: int
-    why: str
-
-    def describe(self) -> str:
-        return "setpriv --seccomp-filter filter.bpf"
-
-    def apply(self, context: Context) -> None:
-        seccomp.load_filter(context.filter, self.flags)
 
 
 @dataclass(frozen=True, slots=True)

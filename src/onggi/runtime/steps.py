@@ -9,14 +9,16 @@ place that runs them. You come from `plan`; the next door is `container`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from socket import socket
-from typing import Protocol
 
 from onggi.errors import KernelError, OnggiError, StartFailed
 from onggi.kernel.cgroup.layout import Layout
 from onggi.trace import Event, Observer
-from onggi.values import dataclass, field
+from onggi.values import Protocol, dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from socket import socket
 
 
 class Step(Protocol):

@@ -19,50 +19,56 @@ An end of file without `executing` means that the init was killed on the way. Ca
 
 from __future__ import annotations
 
-import array
-import json
 import os
-import socket
-from typing import Any
 
+from onggi import documents
 from onggi.errors import StartFailed, from_fields
+from onggi.kernel import sockets
+from onggi.kernel.sockets import Socket, receive
 from onggi.values import dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _LARGEST = 1 << 20
 _MOST_AT_ONCE = 200
 """Descriptors beside one message: the kernel takes 253."""
 
 
-def pair() -> tuple[socket.socket, socket.socket]:
+__all__ = [
+    "Outcome",
+    "hand_over",
+    "pair",
+    "raise_failure",
+    "receive",
+    "send",
+    "wait_go",
+    "wait_mounted",
+    "wait_outcome",
+]
+
+
+def pair() -> tuple[Socket, Socket]:
     """The two ends, close-on-exec; messages keep their borders."""
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return sockets.pair()
 
 
-def send(end: socket.socket, message: dict[str, Any]) -> None:
+def send(end: Socket, message: dict[str, Any]) -> None:
     """One message; BrokenPipeError when the other end is gone."""
-    end.send(json.dumps(message).encode(), socket.MSG_NOSIGNAL)
+    end.send(documents.dumps(message), sockets.MSG_NOSIGNAL)
 
 
-def receive(end: socket.socket, size: int, most: int) -> tuple[bytes, list[int]]:
-    """One message and the descriptors beside it, close-on-exec. `socket.recv_fds` of Python 3.11 forgets its flags."""
-    numbers = array.array("i")
-    data, beside, _, _ = end.recvmsg(size, socket.CMSG_LEN(most * numbers.itemsize), socket.MSG_CMSG_CLOEXEC)
-    for level, kind, content in beside:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            numbers.frombytes(content[: len(content) - len(content) % numbers.itemsize])
-    return data, numbers.tolist()
-
-
-def hand_over(end: socket.socket, descriptors: list[int]) -> None:
+def hand_over(end: Socket, descriptors: list[int]) -> None:
     """In the keeper: give the init these descriptors and close our own."""
     for start in range(0, len(descriptors), _MOST_AT_ONCE):
         some = descriptors[start : start + _MOST_AT_ONCE]
-        socket.send_fds(end, [json.dumps({"handed": len(some)}).encode()], some, socket.MSG_NOSIGNAL)
+        sockets.send_descriptors(end, documents.dumps({"handed": len(some)}), some)
     for descriptor in descriptors:
         os.close(descriptor)
 
 
-def wait_go(end: socket.socket, word: str) -> list[int]:
+def wait_go(end: Socket, word: str) -> list[int]:
     """In the init: until the keeper says `word`; what it handed over before. Without a keeper there is nothing to live for."""
     handed: list[int] = []
     while True:
@@ -70,7 +76,7 @@ def wait_go(end: socket.socket, word: str) -> list[int]:
         if not data:
             os._exit(1)
         handed += descriptors
-        if json.loads(data).get("go") == word:
+        if documents.loads(data).get("go") == word:
             return handed
 
 
@@ -90,17 +96,17 @@ class Outcome:
     failure: dict[str, Any] | None = None
 
 
-def wait_mounted(end: socket.socket, outcome: Outcome) -> bool:
+def wait_mounted(end: Socket, outcome: Outcome) -> bool:
     """In the keeper: until the init has made its mounts; False when it is gone instead."""
     return _hear(end, outcome, "mounted")
 
 
-def wait_outcome(end: socket.socket, outcome: Outcome) -> None:
+def wait_outcome(end: Socket, outcome: Outcome) -> None:
     """In the keeper: read until the end of file."""
     _hear(end, outcome, "")
 
 
-def _hear(end: socket.socket, outcome: Outcome, until: str) -> bool:
+def _hear(end: Socket, outcome: Outcome, until: str) -> bool:
     while True:
         try:
             data, descriptors = receive(end, _LARGEST, 1)
@@ -108,7 +114,7 @@ def _hear(end: socket.socket, outcome: Outcome, until: str) -> bool:
             continue
         if not data:
             return False
-        message = json.loads(data)
+        message = documents.loads(data)
         if message.get("console"):
             outcome.console = descriptors[0]
         outcome.trace += message.get("trace", ())

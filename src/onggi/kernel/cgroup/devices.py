@@ -7,11 +7,13 @@ A list of rules is read in order, each undoing what earlier ones said about the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
 from onggi.errors import Invalid
 from onggi.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
 
 ANY = -1
 """A major or minor number that stands for all of them."""

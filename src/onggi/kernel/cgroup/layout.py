@@ -22,15 +22,18 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
-from typing import Any
 
 from onggi.errors import Conflict, Invalid, KernelError, Unavailable
 from onggi.kernel.cgroup import tree, v1, v2
 from onggi.kernel.cgroup.limits import DeviceProgram, Limits, Missing, Write, read, write
 from onggi.kernel.fd import Fd
+from onggi.unwinding import ExitStack
 from onggi.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 __all__ = ["DeviceProgram", "Layout", "Missing", "Mount", "Usage", "Write"]
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
 
 from onggi.errors import KernelError
-from onggi.kernel import bpf
 from onggi.kernel.cgroup.devices import Devices
 from onggi.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class DeviceProgram:
 
     def apply(self) -> Missing | None:
         """Load the program and put it in the place of the group's own earlier one."""
+        from onggi.kernel import bpf  # v2 only
+
         descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             bpf.replace_device_program(descriptor, bpf.device_program(self.devices))

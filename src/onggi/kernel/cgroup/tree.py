@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import time
-from collections.abc import Iterator
 
 from onggi.errors import KernelError
+from onggi.kernel import signals
 from onggi.kernel.cgroup.limits import read, write
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.05
 
@@ -109,7 +112,7 @@ def signal_all(directory: str) -> int:
     there = pids(directory)
     for pid in there:
         try:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, signals.KILL)
         except ProcessLookupError:
             continue  # it went by itself
     return len(there)

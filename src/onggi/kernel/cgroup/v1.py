@@ -6,13 +6,15 @@ Read next: `v2`. See cgroups(7), the kernel's Documentation/admin-guide/cgroup-v
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from onggi.kernel.cgroup.devices import fold
 from onggi.kernel.cgroup.limits import Limits
 
-Section = Mapping[str, Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, TypeAlias
+
+    Section: TypeAlias = Mapping[str, Any]
 
 
 def memory(limits: Limits, given: Section) -> None:

@@ -6,14 +6,15 @@ Read next: `layout`. See the kernel's Documentation/admin-guide/cgroup-v2.rst.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import Any
-
 from onggi.kernel.cgroup.devices import fold
 from onggi.kernel.cgroup.limits import Limits
 
-Section = Mapping[str, Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, TypeAlias
+
+    Section: TypeAlias = Mapping[str, Any]
 
 
 def memory(limits: Limits, given: Section) -> None:
@@ -64,6 +65,8 @@ def weight_of_shares(shares: int) -> int:
         return 1
     if shares >= 262144:
         return 10000
+    import math
+
     power = math.log2(shares)
     exponent = (power * power + 125 * power) / 612 - 7 / 34
     return math.ceil(round(10**exponent, 9))  # rounded first: 1024 gives 100.00000000000001
