@@ -8,7 +8,6 @@ import pty
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from harness.jar import SOURCE, make_root
 from harness.probes import is_root, needs
 from onggi.kernel.cgroup.detect import detect
 
-PROGRAM = f"import sys; sys.path.insert(0, {str(SOURCE)!r}); from onggi.runc.main import main; main()"
+PROGRAM = str(SOURCE.parent / "onggi-oci")
 SECONDS = 20
 
 
@@ -33,7 +32,7 @@ class Oci:
         self.bundle.mkdir()
         make_root(self.bundle / "rootfs")
         self.group = f"/onggi-oci-{os.getpid()}-{place.name}"
-        self.words = [sys.executable, "-c", PROGRAM, "--root", str(place / "state")]
+        self.words = [PROGRAM, "--root", str(place / "state")]
 
     def configure(self, *args: str, changes: dict[str, Any] | None = None) -> None:
         """Write the bundle's config.json."""
@@ -288,7 +287,7 @@ def test_the_example_runs(oci: Oci) -> None:
 
 def test_versions_and_features_are_printed() -> None:
     """Without root, a bundle or a state."""
-    words = [sys.executable, "-c", PROGRAM]
+    words = [PROGRAM]
     version = subprocess.run([*words, "--version"], capture_output=True, text=True, check=True).stdout
     features = subprocess.run([*words, "features"], capture_output=True, text=True, check=True).stdout
     assert version.startswith("onggi-oci version ")

@@ -39,7 +39,7 @@ def name(number: int) -> str:
     return f"SIGRTMIN+{number - least}" if least < number <= int(_signal.SIGRTMAX) else str(number)
 
 
-_OTHER_NAMES = ("SIGCLD", "SIGPOLL", "SIGRTMAX")
+_OTHER_NAMES = ("SIGCLD", "SIGIOT", "SIGPOLL", "SIGRTMAX")
 
 
 def number(word: str) -> int:

@@ -50,7 +50,6 @@ def _execute_enclosed() -> None:
     enclose()
     for descriptor in (namespace, directory):
         os.set_inheritable(descriptor, True)
-    source = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    code = f"import sys; sys.path.insert(0, {source!r}); from onggi.runc.main import main; main()"
+    start = os.path.join(os.path.dirname(os.path.abspath(__file__)), "start.py")
     environment = {**os.environ, _FROM: f"{namespace}:{directory}"}
-    os.execve(sys.executable, [sys.executable, "-I", "-S", "-c", code, *sys.argv[1:]], environment)
+    os.execve(sys.executable, [sys.executable, "-I", "-S", start, *sys.argv[1:]], environment)

@@ -75,7 +75,14 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         status = 130
     sys.stdout.flush()
+    _renew()
     os._exit(status)  # the interpreter's own end takes as long as a container's start
+
+
+def _renew() -> None:
+    ahead = sys.modules.get("onggi.runc.ahead")
+    if ahead:
+        ahead.renew()
 
 
 def _dispatch(options: Options, words: list[str]) -> int:
