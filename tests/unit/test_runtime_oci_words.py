@@ -93,6 +93,20 @@ def test_the_example_is_a_config_that_has_a_plan(tmp_path: Path) -> None:
     assert found.spec.root == f"{tmp_path}/rootfs"
 
 
+def test_the_config_may_have_another_name(tmp_path: Path) -> None:
+    """`--config`, as crun has it: below the bundle, or wherever an absolute path leads."""
+    (tmp_path / "other.json").write_text(json.dumps(documents.example()))
+    assert bundle.read(str(tmp_path), "other.json") == bundle.read("/", str(tmp_path / "other.json"))
+
+
+@pytest.mark.parametrize("words", [["--cgroup-manager=disabled"], ["--cgroup-manager", "other"], ["--systemd-cgroup"]])
+def test_a_manager_of_cgroups_that_cannot_be_had_is_refused(words: list[str]) -> None:
+    """crun's `--cgroup-manager`: nothing is passed over in silence."""
+    options, _ = read_words(words, main._GLOBAL, {}, "onggi-oci", anywhere=False)
+    with pytest.raises(OnggiError, match="cgroup-manager"):
+        main._check_cgroup_manager(options)
+
+
 def test_a_bundle_without_a_group_gets_one_of_its_own(tmp_path: Path) -> None:
     """Limits and `kill --all` need one."""
     document = bundle.read(written(tmp_path, {"linux.cgroupsPath": None}))

@@ -37,9 +37,9 @@ _REFUSED = (
 _TERMINALS = ((5, 0), (5, 1), (5, 2))
 
 
-def read(bundle: str) -> Json:
-    """The decoded config.json; NotFound, Invalid or Unsupported say what is wrong with it."""
-    path = os.path.join(bundle, "config.json")
+def read(bundle: str, name: str = "config.json") -> Json:
+    """The decoded config.json, or a file of another name; NotFound, Invalid or Unsupported say what is wrong with it."""
+    path = os.path.join(bundle, name)
     try:
         with open(path, "rb") as file:
             document = documents.loads(file.read(_LARGEST))

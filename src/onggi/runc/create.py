@@ -67,7 +67,7 @@ _NOT_CREATED = {
 
 def _make(options: Options, given: Options, container_id: str, *, detach: bool, waits: bool) -> int:
     root, bundle_dir = state.root(options), os.path.abspath(given.get("bundle") or ".")
-    config = bundle.read(bundle_dir)
+    config = bundle.read(bundle_dir, given.get("config", "config.json"))
     terminal = bool((config.get("process") or {}).get("terminal"))
     _check_terminal(given, terminal=terminal, detach=detach)
     with ExitStack() as undo:

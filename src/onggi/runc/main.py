@@ -23,6 +23,7 @@ _GLOBAL = {
     "log-format": "text|json",
     "debug": "",
     "systemd-cgroup": "",
+    "cgroup-manager": "cgroupfs|systemd|disabled",
     "rootless": "true|false|auto",
     "version": "",
     "help": "",
@@ -30,6 +31,7 @@ _GLOBAL = {
 _GLOBAL_SHORT = {"v": "version", "h": "help"}
 _OF_CREATE = {
     "bundle": "DIR",
+    "config": "FILE",
     "console-socket": "PATH",
     "pidfd-socket": "PATH",
     "pid-file": "FILE",
@@ -40,13 +42,19 @@ _OF_CREATE = {
 # command: module, what it does, its words (last "…": words of its own follow, flags among them), its flags (with what
 # they take), their short names
 COMMANDS: dict[str, tuple[str, str, str, dict[str, str], dict[str, str]]] = {
-    "create": ("create", "make a container from a bundle; it waits for start", "ID", _OF_CREATE, {"b": "bundle"}),
+    "create": (
+        "create",
+        "make a container from a bundle; it waits for start",
+        "ID",
+        _OF_CREATE,
+        {"b": "bundle", "f": "config"},
+    ),
     "run": (
         "create",
         "create and start a container",
         "ID",
         {**_OF_CREATE, "detach": "", "keep": "", "no-subreaper": ""},
-        {"b": "bundle", "d": "detach"},
+        {"b": "bundle", "f": "config", "d": "detach"},
     ),
     "start": ("create", "let a created container's program begin", "ID", {}, {}),
     "state": ("show", "what is known of a container, as JSON", "ID", {}, {}),
@@ -102,6 +110,7 @@ def _dispatch(options: Options, words: list[str]) -> int:
     check_count(command, usage, positional)
     if options.has("log-format") and options.get("log-format") not in ("text", "json"):
         raise Invalid("read", "--log-format", f"invalid log-format: {options.get('log-format')}")
+    _check_cgroup_manager(options)
     if command in _ENTERING:
         from onggi.runc.enclosed import ensure
 
@@ -109,6 +118,15 @@ def _dispatch(options: Options, words: list[str]) -> int:
     loaded = __import__(f"onggi.runc.{module}", fromlist=[command])
     status: int = getattr(loaded, command.replace("-", "_"))(options, given, *positional)
     return status
+
+
+def _check_cgroup_manager(options: Options) -> None:
+    """crun's name for the choice that `--systemd-cgroup` is."""
+    manager = "systemd" if options.has("systemd-cgroup") else options.get("cgroup-manager", "cgroupfs")
+    if manager in ("systemd", "disabled"):
+        raise Unsupported("read", f"--cgroup-manager {manager}", "it is not supported yet")
+    if manager != "cgroupfs":
+        raise Invalid("read", "--cgroup-manager", f"`{manager}` is none of cgroupfs, systemd, disabled")
 
 
 def check_count(command: str, usage: str, words: list[str]) -> None:
