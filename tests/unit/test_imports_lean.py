@@ -36,6 +36,19 @@ def test_the_launcher_imports_nothing_slow(name: str) -> None:
     assert closure(name) & SLOW == set()
 
 
+RUNTIME_NEEDS = {
+    "__future__", "_frozen_importlib", "_frozen_importlib_external", "_json", "_signal", "_socket", "ctypes", "errno", "fcntl", "gc",
+    "marshal", "os", "posixpath", "resource", "select", "stat", "struct", "sys", "termios", "time",
+}  # fmt: skip
+"""All of the standard library that a start by `onggi-oci` loads: what is more than these costs a millisecond each."""
+
+
+@pytest.mark.parametrize("name", ["start", "main", "enclosed", "create", "foreground"])
+def test_a_start_by_onggi_oci_loads_only_what_it_needs(name: str) -> None:
+    """Parts of the interpreter, and what is written in C: typing, enum, contextlib, json and socket are not among them."""
+    assert {module for module in closure(f"onggi.runc.{name}") if not module.startswith("onggi")} <= RUNTIME_NEEDS
+
+
 def test_an_import_for_types_only_is_not_counted() -> None:
     """What stands below TYPE_CHECKING or in a function is not loaded at the start."""
     source = "if TYPE_CHECKING:\n    import a\ndef f():\n    import b\ntry:\n    import c\nfinally:\n    import d\nimport e.f"
@@ -70,8 +83,8 @@ def at_start(source: str, known: set[str]) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             inner = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= (inner & known) or {node.module}
-        elif isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.dump(node.test):
-            todo += [*node.body, *node.orelse]
+        elif isinstance(node, ast.If):
+            todo += [*([] if "TYPE_CHECKING" in ast.dump(node.test) else node.body), *node.orelse]
         elif isinstance(node, ast.Try):
             todo += [*node.body, *node.orelse, *node.finalbody, *(s for h in node.handlers for s in h.body)]
         elif isinstance(node, ast.With):
