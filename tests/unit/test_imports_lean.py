@@ -37,8 +37,8 @@ def test_the_launcher_imports_nothing_slow(name: str) -> None:
 
 
 RUNTIME_NEEDS = {
-    "__future__", "_frozen_importlib", "_frozen_importlib_external", "_json", "_signal", "_socket", "ctypes", "errno", "fcntl", "gc",
-    "marshal", "os", "posixpath", "resource", "select", "stat", "struct", "sys", "termios", "time",
+    "__future__", "_frozen_importlib", "_frozen_importlib_external", "_json", "_signal", "_socket", "ctypes", "errno", "fcntl",
+    "gc", "marshal", "os", "posixpath", "resource", "select", "stat", "struct", "sys", "termios", "time",
 }  # fmt: skip
 """All of the standard library that a start by `onggi-oci` loads: what is more than these costs a millisecond each."""
 
