@@ -25,7 +25,7 @@ from onggi.errors import Unsupported
 from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import Clone, MountAttr, Ms
 from onggi.oci.runtime import Mount, Spec
-from onggi.runtime import covers, devices, mounts, rights, surroundings
+from onggi.runtime import becoming, covers, devices, mounts, rights, surroundings
 from onggi.runtime.options import MountOptions, parse_options
 from onggi.runtime.request import Request
 from onggi.runtime.steps import Step
@@ -314,10 +314,7 @@ def _time_offsets(spec: Spec) -> tuple[tuple[str, int, int], ...]:
 
 def _host_files(request: Request) -> Iterator[Step]:
     """What is read from the host or written there: as long as the init is root outside, and before the root changes."""
-    if request.seccomp:
-        from onggi.runtime import filters
-
-        yield filters.ReadFilter(request.seccomp, "linux.seccomp: compiled once, kept")
+    yield from becoming.read_filter(request.seccomp)
     if request.spec.process.oom_score_adj is not None:
         yield rights.SetOomScore(request.spec.process.oom_score_adj, "process.oomScoreAdj")
 
@@ -381,26 +378,12 @@ def _rights(request: Request) -> Iterator[Step]:
         yield rights.SetRlimits(process.rlimits, "process.rlimits")
     keyring = f"_ses.{request.id}" if request.new_keyring else ""
     yield rights.NewSession(keyring, "its own session, terminal and keyring")
-    if not process.no_new_privileges:
-        yield from _filter(request)  # without no_new_privs it takes CAP_SYS_ADMIN, so before the capabilities go
-    yield rights.ChangeDirectory(process.cwd, "process.cwd: must lie inside (CVE-2024-21626)")
+    if not process.no_new_privileges:  # without no_new_privs it takes CAP_SYS_ADMIN, so before the capabilities go
+        yield from becoming.load_filter(request.seccomp, request.seccomp_flags)
     may_set_groups = not _new(request.spec, "user") or bool(request.spec.gid_mappings)
-    umask = process.umask if process.umask is not None else 0o022
-    yield rights.SetUser(may_set_groups, umask, "process.user")
-    if process.capabilities is not None:
-        yield rights.SetCapabilities(process.capabilities, "process.capabilities")
-    if process.no_new_privileges:
-        yield rights.NoNewPrivileges("process.noNewPrivileges")
+    yield from becoming.user(process, may_set_groups=may_set_groups)
     if request.dies_with_keeper:
         yield rights.DieWithKeeper("no container without its keeper")
-    yield rights.FindProgram(process.args[0], "process.args: what is not there is told before the start")
+    yield becoming.program(process)
     if process.no_new_privileges:
-        yield from _filter(request)
-
-
-def _filter(request: Request) -> Iterator[Step]:
-    if request.seccomp:
-        from onggi.runtime import filters
-
-        why = "linux.seccomp: system calls that a container has no need of"
-        yield filters.LoadFilter(request.seccomp_flags, why)
+        yield from becoming.load_filter(request.seccomp, request.seccomp_flags)
