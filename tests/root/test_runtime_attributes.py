@@ -72,7 +72,8 @@ def test_a_deadline_may_not_fork_and_is_gone_in_children(oci: Oci) -> None:
     needs(can_schedule("SCHED_DEADLINE", **times), "SCHED_DEADLINE for us")
     scheduler = {"policy": "SCHED_DEADLINE", "flags": ["SCHED_FLAG_RESET_ON_FORK"], **times}
     program, child = (
-        line.split()[40] for line in _lines(oci, "read x < /proc/self/stat; echo $x; cat /proc/self/stat; true", scheduler)
+        line.split()[40]
+        for line in _lines(oci, "read x < /proc/self/stat; echo $x; cat /proc/self/stat; true", scheduler)
     )
     assert (program, child) == ("6", "0")
 

@@ -228,7 +228,7 @@ def test_features_name_only_what_works() -> None:
     assert {"ro", "rro", "rbind", "idmap"} <= set(found["mountOptions"])
 
 
-@pytest.mark.parametrize("command", ["exec", "pause", "checkpoint", "nonsense"])
+@pytest.mark.parametrize("command", ["pause", "checkpoint", "nonsense"])
 def test_commands_that_are_not_there_yet_are_named(command: str) -> None:
     """By the word that was typed."""
     with pytest.raises(OnggiError, match=f"`{command}`"):

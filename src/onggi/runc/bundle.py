@@ -85,7 +85,7 @@ def request(container_id: str, bundle: str, document: Json, cache: str, given: O
     resources["devices"] = [*(resources.get("devices") or ()), *_device_rules()]
     linux["cgroupsPath"] = _cgroup(linux.get("cgroupsPath") or f"/onggi-oci/{container_id}")
     root = os.path.join(bundle, (document.get("root") or {}).get("path") or "rootfs")
-    file, flags = _seccomp(linux.get("seccomp"), cache)
+    file, flags = seccomp_filter(linux.get("seccomp"), cache)
     kinds = {namespace["type"] for namespace in linux.get("namespaces") or ()}
     found = from_json(
         {
@@ -139,7 +139,8 @@ def _device_rules() -> list[Json]:
     ]
 
 
-def _seccomp(profile: Json | None, cache: str) -> tuple[str, int]:
+def seccomp_filter(profile: Json | None, cache: str) -> tuple[str, int]:
+    """The profile compiled into the directory `cache`, unless it is there already, and its flags; empty for none."""
     if not profile:
         return "", 0
     from onggi.kernel import seccomp

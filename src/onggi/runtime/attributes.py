@@ -1,7 +1,7 @@
 """Steps that say how a process is scheduled: policy, I/O priority, memory policy; and its personality.
 
 `steps` reads them from the specification and refuses what cannot be meant; the messages hold what runc's and crun's
-clients look for. Loaded with a plan that has one of them only. You come from `plan`; read next: `kernel/attributes`.
+clients look for. Loaded with a plan that has one of them only. You come from `becoming`; read next: `kernel/attributes`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any, TypeAlias
 
-    from onggi.oci.runtime import Process, Spec
+    from onggi.oci.runtime import Process
     from onggi.runtime.steps import Step
 
     Json: TypeAlias = Mapping[str, Any]
@@ -29,16 +29,16 @@ _LEAST, _MOST = 1024, 2**63
 _TIMES = ("runtime", "deadline", "period")
 
 
-def steps(process: Process, spec: Spec) -> Iterator[Step]:
-    """The steps for what the document has; Invalid names the member that cannot be meant."""
+def steps(process: Process, persona: Json | None, policy: Json | None, cpus: str) -> Iterator[Step]:
+    """The steps for `process`, `linux.personality` and `linux.memoryPolicy`; Invalid names what cannot be meant."""
     if process.scheduler is not None:
-        yield scheduler(process.scheduler, cpus=(spec.resources.get("cpu") or {}).get("cpus") or "")
+        yield scheduler(process.scheduler, cpus)
     if process.io_priority is not None:
         yield io_priority(process.io_priority)
-    if spec.personality is not None:
-        yield personality(spec.personality)
-    if spec.memory_policy is not None:
-        yield memory_policy(spec.memory_policy)
+    if persona is not None:
+        yield personality(persona)
+    if policy is not None:
+        yield memory_policy(policy)
 
 
 @dataclass(frozen=True, slots=True)

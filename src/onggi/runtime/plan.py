@@ -25,7 +25,7 @@ from onggi.errors import Unsupported
 from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import Clone, MountAttr, Ms
 from onggi.oci.runtime import Mount, Spec
-from onggi.runtime import covers, devices, mounts, rights, surroundings
+from onggi.runtime import becoming, covers, devices, mounts, rights, surroundings
 from onggi.runtime.options import MountOptions, parse_options
 from onggi.runtime.request import Request
 from onggi.runtime.steps import Step
@@ -318,10 +318,7 @@ def _time_offsets(spec: Spec) -> tuple[tuple[str, int, int], ...]:
 
 def _host_files(request: Request) -> Iterator[Step]:
     """What is read from the host or written there: as long as the init is root outside, and before the root changes."""
-    if request.seccomp:
-        from onggi.runtime import filters
-
-        yield filters.ReadFilter(request.seccomp, "linux.seccomp: compiled once, kept")
+    yield from becoming.read_filter(request.seccomp)
     if request.spec.process.oom_score_adj is not None:
         score = request.spec.process.oom_score_adj
         yield rights.SetOomScore(score, request.best_effort, "process.oomScoreAdj")
@@ -389,42 +386,17 @@ def _links(request: Request) -> Iterator[Step]:
 
 def _rights(request: Request) -> Iterator[Step]:
     process = request.spec.process
-    if process.rlimits:
-        from onggi.runtime import limits
-
-        yield limits.SetRlimits(limits.checked(process.rlimits), request.best_effort, "process.rlimits")
+    yield from becoming.limits(process, best_effort=request.best_effort)
     keyring = f"_ses.{request.id}" if request.new_keyring else ""
     yield rights.NewSession(keyring, "its own session, terminal and keyring")
-    yield from _attributes(request.spec)
-    if not process.no_new_privileges:
-        yield from _filter(request)  # without no_new_privs it takes CAP_SYS_ADMIN, so before the capabilities go
-    yield rights.ChangeDirectory(process.cwd, "process.cwd: must lie inside (CVE-2024-21626)")
+    cpus = (request.spec.resources.get("cpu") or {}).get("cpus") or ""
+    yield from becoming.attributes(process, request.spec.personality, request.spec.memory_policy, cpus)
+    if not process.no_new_privileges:  # without no_new_privs it takes CAP_SYS_ADMIN, so before the capabilities go
+        yield from becoming.load_filter(request.seccomp, request.seccomp_flags)
     may_set_groups = not _new(request.spec, "user") or bool(request.spec.gid_mappings)
-    umask = process.umask if process.umask is not None else 0o022
-    yield rights.SetUser(may_set_groups, umask, "process.user")
-    if process.capabilities is not None:
-        yield rights.SetCapabilities(process.capabilities, "process.capabilities")
-    if process.no_new_privileges:
-        yield rights.NoNewPrivileges("process.noNewPrivileges")
+    yield from becoming.user(process, may_set_groups=may_set_groups)
     if request.dies_with_keeper:
         yield rights.DieWithKeeper("no container without its keeper")
-    yield rights.FindProgram(process.args[0], "process.args: what is not there is told before the start")
+    yield becoming.program(process)
     if process.no_new_privileges:
-        yield from _filter(request)
-
-
-def _attributes(spec: Spec) -> Iterator[Step]:
-    """How the process is scheduled, while it has every right, and before a filter could forbid the calls."""
-    process = spec.process
-    if not (process.scheduler is process.io_priority is spec.personality is spec.memory_policy is None):
-        from onggi.runtime import attributes
-
-        yield from attributes.steps(process, spec)
-
-
-def _filter(request: Request) -> Iterator[Step]:
-    if request.seccomp:
-        from onggi.runtime import filters
-
-        why = "linux.seccomp: system calls that a container has no need of"
-        yield filters.LoadFilter(request.seccomp_flags, why)
+        yield from becoming.load_filter(request.seccomp, request.seccomp_flags)

@@ -58,9 +58,10 @@ class TakeUser:
 
 
 def take_user(context: Context, user: User) -> None:
-    """Remember who to become; HOME is set unless the configuration sets it."""
+    """Remember who to become; HOME is set unless the configuration sets it to something."""
     context.uid, context.gid, context.groups = user.uid, user.gid, user.groups
-    context.environment.setdefault("HOME", user.home)
+    if not context.environment.get("HOME"):
+        context.environment["HOME"] = user.home
 
 
 def _read(root: int, path: str) -> bytes:
@@ -132,10 +133,23 @@ class NewSession:
             tty.take_control(context.console)
             for number in (0, 1, 2):
                 os.dup2(context.console, number)
-        if not self.keyring:
-            return
+        if self.keyring:
+            NewKeyring(self.keyring, self.why).apply(context)
+
+
+@dataclass(frozen=True, slots=True)
+class NewKeyring:
+    """A session keyring of its own: the host's keys are out of reach."""
+
+    name: str
+    why: str
+
+    def describe(self) -> str:
+        return f"keyctl session {self.name}"
+
+    def apply(self, context: Context) -> None:
         try:
-            process.join_session_keyring(self.keyring)
+            process.join_session_keyring(self.name)
         except KernelError as error:
             if error.errno not in (errno.ENOSYS, errno.EDQUOT, errno.EPERM):
                 raise
