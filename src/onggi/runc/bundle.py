@@ -11,7 +11,7 @@ from onggi import documents
 from onggi.errors import Invalid, NotFound, Unsupported
 from onggi.runc import validate
 from onggi.runtime.plan import DEFAULT_DEVICES
-from onggi.runtime.request import Request, from_json
+from onggi.runtime.request import Listener, Request, from_json
 from onggi.values import replace
 
 TYPE_CHECKING = False
@@ -30,6 +30,8 @@ _REFUSED = (
     ("process", "apparmorProfile"),
     ("process", "selinuxLabel"),
 )
+STRICT_SECCOMP = "run.oci.seccomp_fail_unknown_syscall"
+"""crun's annotation: a profile that names a call that nobody knows is an error."""
 _TERMINALS = ((5, 0), (5, 1), (5, 2))
 
 
@@ -85,7 +87,7 @@ def request(container_id: str, bundle: str, document: Json, cache: str, given: O
     resources["devices"] = [*(resources.get("devices") or ()), *_device_rules()]
     linux["cgroupsPath"] = _cgroup(linux.get("cgroupsPath") or f"/onggi-oci/{container_id}")
     root = os.path.join(bundle, (document.get("root") or {}).get("path") or "rootfs")
-    file, flags = seccomp_filter(linux.get("seccomp"), cache)
+    file, flags, listener = seccomp_filter(document, cache)
     kinds = {namespace["type"] for namespace in linux.get("namespaces") or ()}
     found = from_json(
         {
@@ -114,7 +116,13 @@ def request(container_id: str, bundle: str, document: Json, cache: str, given: O
         new_keyring=not given.has("no-new-keyring"),
         kept_fds=given.number("preserve-fds"),
         best_effort=False,
+        listener=listener and replace(listener, path=absolute(listener.path, bundle)),
     )
+
+
+def absolute(socket: str, bundle: str) -> str:
+    """A socket's path; a relative one is the bundle's, and one that begins with `@` is none of a file."""
+    return socket if socket[:1] == "@" else os.path.join(bundle, socket)
 
 
 def _is_bind(kind: str, options: tuple[str, ...]) -> bool:
@@ -139,19 +147,37 @@ def _device_rules() -> list[Json]:
     ]
 
 
-def seccomp_filter(profile: Json | None, cache: str) -> tuple[str, int]:
-    """The profile compiled into the directory `cache`, unless it is there already, and its flags; empty for none."""
+def seccomp_filter(config: Json, cache: str) -> tuple[str, int, Listener | None]:
+    """What `linux.seccomp` becomes: the file of the filter, compiled into the directory `cache` unless it is there already;
+    its flags; who answers the calls that wait for an answer. Nothing for none.
+    """
+    profile = (config.get("linux") or {}).get("seccomp")
     if not profile:
-        return "", 0
-    from onggi.kernel import seccomp
+        return "", 0, None
+    try:
+        return _seccomp_filter(profile, config.get("annotations") or {}, cache)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise Invalid("read seccomp profile", "linux.seccomp", f"{type(error).__name__}: {error}") from error
 
-    if profile.get("listenerPath"):
-        raise Unsupported("run bundle with", "linux.seccomp.listenerPath", "it is not supported yet")
-    path = os.path.join(cache, f"{seccomp.digest(profile)}.bpf")
+
+def _seccomp_filter(profile: Json, annotations: Json, cache: str) -> tuple[str, int, Listener | None]:
+    if not (profile.get("defaultAction") or profile.get("syscalls")):
+        return "", 0, None
+    from onggi.kernel import seccomp, seccomp_compiler
+
+    if annotations.get(STRICT_SECCOMP) == "1":
+        unknown = seccomp_compiler.unknown_calls(profile)
+        if unknown:
+            raise Invalid(
+                "read seccomp profile", unknown[0], f"unknown system call, and the annotation {STRICT_SECCOMP} is 1"
+            )
+    listener = seccomp.listener(profile)
+    flags = seccomp.filter_flags(profile)
+    path = os.path.join(cache, f"{seccomp_compiler.digest(profile)}.bpf")
     if not os.path.exists(path):
         os.makedirs(cache, 0o700, exist_ok=True)
         new = f"{path}.{os.getpid()}"
         with open(new, "wb") as file:
-            file.write(seccomp.compile_filter(profile))
+            file.write(seccomp_compiler.compile_filter(profile))
         os.rename(new, path)
-    return path, seccomp.filter_flags(profile)
+    return path, flags, Listener(*listener) if listener else None

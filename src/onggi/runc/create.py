@@ -78,6 +78,10 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
         fifo = os.path.join(directory, state.FIFO) if waits else ""
         request = bundle.request(container_id, bundle_dir, config, os.path.join(root, ".seccomp"), given, fifo)
         layout = detect()
+        if request.seccomp and options.has("debug"):
+            from onggi.runc.logging import debug
+
+            debug(f"seccomp filter flags: {request.seccomp_flags}", options)
         if not detach:
             request = _in_foreground(request, given, undo)
         started = container.start(request, layout, None if terminal else (0, 1, 2), Trace())

@@ -163,7 +163,7 @@ def _entry(kept: Json, process: Json, layout: Layout, root: str, given: Options)
     own_user = "user" in kinds
     if own_user and _is_ours("user", kept["pid"]):
         kinds.remove("user")
-    file, flags = bundle.seccomp_filter(linux.get("seccomp"), os.path.join(root, ".seccomp"))
+    file, flags, listener = bundle.seccomp_filter(kept["config"], os.path.join(root, ".seccomp"))
     return Entry(
         id=kept["id"],
         container=kept["pid"],
@@ -181,6 +181,8 @@ def _entry(kept: Json, process: Json, layout: Layout, root: str, given: Options)
         memory_policy=linux.get("memoryPolicy"),
         cpus=((linux.get("resources") or {}).get("cpu") or {}).get("cpus") or "",
         best_effort=False,
+        listener=listener and replace(listener, path=bundle.absolute(listener.path, kept["bundle"])),
+        state=state.told(kept, "running", kept["pid"]) if listener else {},
     )
 
 

@@ -74,6 +74,11 @@ class RunHook:
             raise StartFailed("run", f"{self.kind} hook #{self.number} {hook.path}", failure, facts={"hook": hook.path})
 
 
+def texts(annotations: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Annotations as a `State` has them."""
+    return tuple((name, str(value)) for name, value in annotations.items())
+
+
 def steps(kind: str, hooks: Iterable[Hook], state: State, status: str) -> tuple[RunHook, ...]:
     """The hooks of one kind as steps."""
     return tuple(RunHook(kind, n, hook, state, status, f"hooks.{kind}") for n, hook in enumerate(hooks))
