@@ -226,6 +226,7 @@ def _inside(request: Request, layout: Layout, *, network_ahead: bool) -> Iterato
         joined = tuple(write.directory for write in layout.joins(spec.cgroups_path, born_inside=False))
         why = "linux.cgroupsPath: in the group before anything else, with all that it will ever fork"
         yield surroundings.JoinCgroup(spec.cgroups_path, joined, why)
+    yield surroundings.ResetAffinity("its processors are the group's, not the caller's")
     if network_ahead:
         yield surroundings.EnterNetwork(
             "linux.namespaces: a network of its own, 127.0.0.1 up, made ahead of the request"

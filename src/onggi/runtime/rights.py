@@ -212,12 +212,30 @@ class SetUser:
     def apply(self, context: Context) -> None:
         if context.console >= 0:
             os.fchown(context.console, context.uid, -1)
+        _give_streams(context)
         capability.keep_over_setuid(keep=True)
         if self.may_set_groups:
             os.setgroups(context.groups)
         os.setresgid(context.gid, context.gid, context.gid)
         os.setresuid(context.uid, context.uid, context.uid)
         os.umask(self.umask)
+
+
+def _give_streams(context: Context) -> None:
+    """The streams become the user's own, so that it may open /dev/stdout again; devices stay whose they are."""
+    for number in (0, 1, 2):
+        try:
+            found = os.fstat(number)
+            if stat.S_ISCHR(found.st_mode) or (found.st_uid, found.st_gid) == (context.uid, context.gid):
+                continue
+            os.fchown(number, context.uid, context.gid)
+        except OSError as error:
+            if error.errno not in _NOT_OURS_TO_GIVE:
+                raise
+
+
+_NOT_OURS_TO_GIVE = (errno.EBADF, errno.EPERM, errno.EROFS, errno.EINVAL)
+"""Closed; of an owner that the user namespace has no id for; on a read-only file system; to an id that it has not."""
 
 
 @dataclass(frozen=True, slots=True)
