@@ -91,7 +91,9 @@ def test_the_default_container() -> None:
 def test_a_terminal_comes_from_the_containers_own_devpts() -> None:
     """With a terminal the console is opened after the devices, before the user is looked up."""
     assert difference(planned({"config.process.terminal": True})) == [
-        "+ init open /dev/ptmx; mount --bind /dev/pts/0 /dev/console"
+        "+ init open /dev/pts/ptmx",
+        "+ init mount --bind /dev/pts/0 /dev/console",
+        "+ init setsid --ctty",
     ]
 
 
@@ -408,7 +410,7 @@ _MOUNTS = (
     mounts.MountFilesystem,
     mounts.MountOverlay,
     mounts.BindRoot,
-    devices.OpenConsole,
+    devices.ShowConsole,
     devices.MakeDevice,
 )
 _COVERS = (covers.MaskPath, covers.ReadonlyPath)

@@ -13,8 +13,6 @@ import sys
 from onggi.errors import OnggiError
 from onggi.kernel import signals
 from onggi.runtime import sync
-from onggi.runtime.plan import Plan
-from onggi.runtime.request import Request
 from onggi.runtime.steps import Context, carry_out
 from onggi.trace import Event, Trace
 
@@ -24,6 +22,8 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from onggi.kernel.sockets import Socket
+    from onggi.runtime.plan import Plan
+    from onggi.runtime.request import Request
 
 
 def run(plan: Plan, request: Request, context: Context, stdio: tuple[int, int, int] | None) -> None:

@@ -15,9 +15,6 @@ from onggi.oci.runtime import IdMap
 from onggi.runtime.steps import Context
 from onggi.values import dataclass
 
-_PROCESSORS = range(1024)
-"""More than nearly any machine has; the kernel takes those that are there."""
-
 
 @dataclass(frozen=True, slots=True)
 class MakeFifo:
@@ -96,25 +93,6 @@ class JoinCgroup:
 
     def apply(self, context: Context) -> None:
         context.layout.join(self.path, born_inside=context.born_inside)
-
-
-@dataclass(frozen=True, slots=True)
-class ResetAffinity:
-    """Run on any processor that the group has: sched_setaffinity(2).
-
-    The processors that a runtime was bound to are not the container's, and a group's cpuset bounds it anyway.
-    """
-
-    why: str
-
-    def describe(self) -> str:
-        return "taskset -pc 0- $$"
-
-    def apply(self, context: Context) -> None:
-        try:
-            os.sched_setaffinity(0, _PROCESSORS)
-        except OSError as error:  # some sandboxes do not let anybody choose
-            context.warnings.append(f"the processors are those of the runtime: {(error.strerror or '').lower()}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,21 +229,6 @@ class MapIds:
             os.write(descriptor, self._text().replace("\\n", "\n").encode())
         finally:
             os.close(descriptor)
-
-
-@dataclass(frozen=True, slots=True)
-class BecomeRoot:
-    """Take the ids that are root inside the new user namespace."""
-
-    why: str
-
-    def describe(self) -> str:
-        return "setpriv --reuid 0 --regid 0 --clear-groups"
-
-    def apply(self, context: Context) -> None:
-        os.setgroups(())
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
