@@ -13,10 +13,10 @@ import errno
 import os
 import time
 
-from onggi.errors import Conflict, Invalid, OnggiError
+from onggi.errors import Conflict, OnggiError
 from onggi.kernel import process, signals
 from onggi.kernel.cgroup.detect import detect
-from onggi.runc import bundle, state
+from onggi.runc import bundle, outlets, state
 from onggi.runtime import container
 from onggi.trace import Trace
 from onggi.unwinding import ExitStack
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from onggi.kernel.cgroup.layout import Layout
     from onggi.runc.words import Options
-    from onggi.runtime.enter import Entered
     from onggi.runtime.request import Request
 
 
@@ -71,7 +70,7 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
     root, bundle_dir = state.root(options), os.path.abspath(given.get("bundle") or ".")
     config = bundle.read(bundle_dir, given.get("config", "config.json"))
     terminal = bool((config.get("process") or {}).get("terminal"))
-    check_terminal(given, terminal=terminal, detach=detach)
+    outlets.check_terminal(given, terminal=terminal, detach=detach)
     with ExitStack() as undo:
         directory = state.reserve(root, container_id)
         undo.callback(state.release, directory)
@@ -92,7 +91,7 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
             warn(warning, options)
         kept = _kept(request, bundle_dir, config, started)
         state.write(directory, kept)
-        hand_out(given, started)
+        outlets.hand_out(given, started)
         if not waits:
             _after_start(kept, options)
         undo.pop_all()
@@ -101,15 +100,6 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
     from onggi.runc.foreground import stay
 
     return stay(root, kept, started, layout, options, keep=given.has("keep"))
-
-
-def check_terminal(given: Options, *, terminal: bool, detach: bool) -> None:
-    console = given.get("console-socket")
-    if detach and terminal and not console:
-        raise Invalid("run", "--detach", "cannot allocate tty if runc will detach without setting console socket")
-    if console and not (detach and terminal):
-        cause = "cannot use console socket if runc will not detach or allocate tty"
-        raise Invalid("run", "--console-socket", cause)
 
 
 def _in_foreground(request: Request, given: Options, undo: ExitStack) -> Request:
@@ -124,7 +114,7 @@ def _in_foreground(request: Request, given: Options, undo: ExitStack) -> Request
 
 def _abandon(started: container.Started, layout: Layout, request: Request) -> None:
     """Something after the start went wrong: no container."""
-    container.end(started.pid, started.pidfd, for_parent=False)
+    process.kill(started.pid, started.pidfd, for_parent=False)
     container.remove_cgroup(layout, request.spec.cgroups_path)
 
 
@@ -136,36 +126,6 @@ def _kept(request: Request, bundle_dir: str, config: dict[str, Any], started: co
     if not request.new_keyring:
         kept["new_keyring"] = False  # nor for those that enter later
     return {**kept, "fifo": request.fifo} if request.fifo else kept
-
-
-def hand_out(given: Options, started: container.Started | Entered, kind: bytes = b"standard") -> None:
-    """The terminal, the pidfd and the pid to whom the caller named."""
-    if given.get("console-socket"):
-        send_descriptor(given.get("console-socket"), b"/dev/ptmx", started.console)
-    if given.get("pidfd-socket"):
-        send_descriptor(given.get("pidfd-socket"), kind, started.pidfd)
-    if given.get("pid-file"):
-        write_pid(given.get("pid-file"), started.pid)
-
-
-def send_descriptor(path: str, name: bytes, descriptor: int) -> None:
-    """One descriptor, with its name, to whoever listens on a socket, as runc does it."""
-    import socket
-
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as end:
-        end.connect(path)
-        socket.send_fds(end, [name], [descriptor])
-
-
-def write_pid(path: str, pid: int) -> None:
-    """The pid in a file, whole or not at all."""
-    new = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-    try:
-        os.write(descriptor, str(pid).encode())
-    finally:
-        os.close(descriptor)
-    os.rename(new, path)
 
 
 def _after_start(kept: dict[str, Any], options: Options) -> None:

@@ -11,13 +11,12 @@ import posixpath
 
 from onggi import documents
 from onggi.errors import Conflict, Invalid, NotFound, Unsupported
-from onggi.kernel import capability, signals
+from onggi.kernel import capability, process, signals
 from onggi.kernel.cgroup.detect import detect
 from onggi.kernel.cgroup.limits import Write
 from onggi.oci.runtime import parse_process
-from onggi.runc import bundle, create, state
+from onggi.runc import outlets, state
 from onggi.runtime import enter
-from onggi.runtime.container import end
 from onggi.runtime.entry import Entry
 from onggi.trace import Trace
 from onggi.unwinding import ExitStack
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from onggi.kernel.cgroup.layout import Layout
     from onggi.runc.words import Options
+    from onggi.runtime.request import Listener
 
     Json: TypeAlias = dict[str, Any]
 
@@ -58,7 +58,7 @@ def exec(options: Options, given: Options, container_id: str, *words: str) -> in
         undo.callback(os.close, container)
         entry = _entry(kept, _process(kept["config"], given, words), layout, root, given)
         terminal = entry.process.terminal
-        create.check_terminal(given, terminal=terminal, detach=detach)
+        outlets.check_terminal(given, terminal=terminal, detach=detach)
         if not detach:
             from onggi.runc.foreground import passed_on, with_size
 
@@ -66,12 +66,12 @@ def exec(options: Options, given: Options, container_id: str, *words: str) -> in
             entry = replace(entry, process=with_size(entry.process))
         started = enter.start(entry, layout, container, None if terminal else (0, 1, 2), Trace())
         with ExitStack() as unstart:
-            unstart.callback(end, started.pid, started.pidfd, for_parent=False)
+            unstart.callback(process.kill, started.pid, started.pidfd, for_parent=False)
             for warning in started.warnings:
                 from onggi.runc.logging import warn
 
                 warn(warning, options)
-            create.hand_out(given, started, b"setns")
+            outlets.hand_out(given, started, b"setns")
             unstart.pop_all()
         if detach:
             return 0
@@ -163,7 +163,7 @@ def _entry(kept: Json, process: Json, layout: Layout, root: str, given: Options)
     own_user = "user" in kinds
     if own_user and _is_ours("user", kept["pid"]):
         kinds.remove("user")
-    file, flags, listener = bundle.seccomp_filter(kept["config"], os.path.join(root, ".seccomp"))
+    file, flags, listener = _filter(kept, root)
     return Entry(
         id=kept["id"],
         container=kept["pid"],
@@ -181,9 +181,18 @@ def _entry(kept: Json, process: Json, layout: Layout, root: str, given: Options)
         memory_policy=linux.get("memoryPolicy"),
         cpus=((linux.get("resources") or {}).get("cpu") or {}).get("cpus") or "",
         best_effort=False,
-        listener=listener and replace(listener, path=bundle.absolute(listener.path, kept["bundle"])),
+        listener=listener,
         state=state.told(kept, "running", kept["pid"]) if listener else {},
     )
+
+
+def _filter(kept: Json, root: str) -> tuple[str, int, Listener | None]:
+    if not (kept["config"].get("linux") or {}).get("seccomp"):
+        return "", 0, None
+    from onggi.runc import bundle
+
+    file, flags, listener = bundle.seccomp_filter(kept["config"], os.path.join(root, ".seccomp"))
+    return file, flags, listener and replace(listener, path=bundle.absolute(listener.path, kept["bundle"]))
 
 
 def _is_ours(kind: str, pid: int) -> bool:
