@@ -9,12 +9,13 @@ import os
 
 from onggi import documents
 from onggi.errors import Invalid, NotFound, Unsupported
-from onggi.runtime.plan import DEFAULT_DEVICES
+from onggi.runc.groups import with_default_devices
 from onggi.runtime.request import Request, from_json
 from onggi.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any, TypeAlias
 
     from onggi.runc.words import Options
@@ -34,7 +35,6 @@ _REFUSED = (
     ("process", "ioPriority"),
     ("process", "execCPUAffinity"),
 )
-_TERMINALS = ((5, 0), (5, 1), (5, 2))
 
 
 def read(bundle: str, name: str = "config.json") -> Json:
@@ -70,15 +70,15 @@ def _refuse(document: Json) -> None:
             raise Unsupported("run bundle with", f"mounts: {mount.get('destination')}", cause)
 
 
-def request(container_id: str, bundle: str, document: Json, cache: str, given: Options, fifo: str) -> Request:
+def request(
+    container_id: str, bundle: str, document: Json, cache: str, given: Options, fifo: str, group: str
+) -> Request:
     """The request for this bundle and the command's flags.
 
-    The seccomp filter is compiled into the directory `cache` unless it is there; `fifo` is where the init is to wait.
+    The seccomp filter is compiled into the directory `cache` unless it is there; `fifo` is where the init is to wait, `group` the
+    path of its cgroup.
     """
-    linux = document.setdefault("linux", {})
-    resources = linux.setdefault("resources", {})
-    resources["devices"] = [*(resources.get("devices") or ()), *_device_rules()]
-    linux["cgroupsPath"] = _cgroup(linux.get("cgroupsPath") or f"/onggi-oci/{container_id}")
+    linux = document.get("linux") or {}
     root = os.path.join(bundle, (document.get("root") or {}).get("path") or "rootfs")
     file, flags = _seccomp(linux.get("seccomp"), cache)
     kinds = {namespace["type"] for namespace in linux.get("namespaces") or ()}
@@ -101,13 +101,16 @@ def request(container_id: str, bundle: str, document: Json, cache: str, given: O
     )
     return replace(
         found,
-        spec=replace(found.spec, root=root, mounts=binds),
+        spec=replace(
+            found.spec, root=root, mounts=binds, resources=_resources(found.spec.resources), cgroups_path=group
+        ),
         bundle=bundle,
         fifo=fifo,
         dies_with_keeper=False,
         pivot=not given.has("no-pivot"),
         new_keyring=not given.has("no-new-keyring"),
         kept_fds=given.number("preserve-fds"),
+        strict_limits=True,
     )
 
 
@@ -115,22 +118,8 @@ def _is_bind(kind: str, options: tuple[str, ...]) -> bool:
     return kind == "bind" or "bind" in options or "rbind" in options
 
 
-def _cgroup(path: str) -> str:
-    if ":" in path:
-        raise Unsupported(
-            "run bundle with", "linux.cgroupsPath", f"{path!r} is systemd's form, which is not supported yet"
-        )
-    return "/" + path.strip("/")
-
-
-def _device_rules() -> list[Json]:
-    """What every container may use, after the rules of its own: nodes may be made, the promised devices be opened."""
-    nodes = dict.fromkeys((*((major, minor) for _, major, minor in DEFAULT_DEVICES), *_TERMINALS))
-    return [
-        *({"allow": True, "type": kind, "access": "m"} for kind in ("c", "b")),
-        *({"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"} for major, minor in nodes),
-        {"allow": True, "type": "c", "major": 136, "access": "rwm"},
-    ]
+def _resources(given: Mapping[str, Any]) -> Json:
+    return {**given, "devices": with_default_devices(given.get("devices"))}
 
 
 def _seccomp(profile: Json | None, cache: str) -> tuple[str, int]:

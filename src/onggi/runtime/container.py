@@ -14,7 +14,7 @@ import time
 from onggi import documents
 from onggi.errors import OnggiError, StartFailed
 from onggi.kernel import capability, process, signals, sockets
-from onggi.kernel.cgroup.layout import Layout
+from onggi.kernel.cgroup.layout import Created, Layout
 from onggi.kernel.flags import Clone
 from onggi.kernel.sockets import SHUT_WR, Socket
 from onggi.runtime import init, sync
@@ -94,7 +94,7 @@ def start(
     if not plan.clone.flags & Clone.NEWNET:
         context.network = network_ahead
     with ExitStack() as undo:
-        undo.callback(remove_cgroup, layout, request.spec.cgroups_path)
+        undo.callback(_undo_cgroup, context, request.spec.cgroups_path)
         carry_out(plan.before, context)
         ours, theirs = sync.pair()
         undo.callback(ours.close)
@@ -175,14 +175,27 @@ def end(pid: int, pidfd: int, *, for_parent: bool) -> None:
     os.close(pidfd)
 
 
+def _undo_cgroup(context: Context, path: str) -> None:
+    """As `remove_cgroup`, if there is a group by now; what was there before us stays."""
+    if context.group:
+        _clear(path, context.layout, context.group)
+
+
 def remove_cgroup(layout: Layout, path: str) -> None:
     """Kill whoever is in the group and remove it; what hinders that is told, and does not hide the first failure."""
     if path:
-        try:
-            layout.kill(path)
+        _clear(path, layout)
+
+
+def _clear(path: str, layout: Layout, created: Created | None = None) -> None:
+    try:
+        layout.kill(path)
+        if created:
+            layout.discard(created)
+        else:
             layout.remove(path)
-        except OnggiError as error:
-            sys.stderr.write(f"{error}\n")
+    except OnggiError as error:
+        sys.stderr.write(f"{error}\n")
 
 
 def warm_up(layout: Layout) -> None:

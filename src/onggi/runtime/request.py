@@ -86,6 +86,8 @@ class Request:
     pivot: bool = True
     """Leave the old root by pivot_root(2), not by a move of the mount and chroot(2)."""
     new_keyring: bool = True
+    strict_limits: bool = False
+    """A limit that this host cannot keep is an error, no warning; and an empty cgroup that is there already is taken."""
     kept_fds: int = 0
     """Descriptors from 3 on that are the program's."""
 

@@ -27,6 +27,8 @@ def make(directory: str, top: str, *, cpuset: bool) -> bool:
     try:
         os.mkdir(directory, 0o755)
     except FileExistsError:
+        if cpuset:
+            _fill(directory)
         return False
     except FileNotFoundError:
         above = os.path.dirname(directory)
@@ -45,7 +47,11 @@ def _fill(directory: str) -> None:
     """A new v1 cpuset has no processor and no memory, and no process can join it (ENOSPC), until it is told which."""
     for file in ("cpuset.cpus", "cpuset.mems"):
         if not read(directory, file):
-            write(directory, file, _inherited(os.path.dirname(directory), file))
+            try:
+                write(directory, file, _inherited(os.path.dirname(directory), file))
+            except KernelError as error:
+                if error.errno != errno.EINVAL:  # some are a neighbour's alone (cpu_exclusive): its own list will do
+                    raise
 
 
 def _inherited(directory: str, file: str) -> str:
@@ -93,8 +99,17 @@ def pids(directory: str) -> tuple[int, ...]:
     """Every process in the directory and below, but for those that the kernel shows as 0: not in our pid namespace."""
     found: list[int] = []
     for step in walk(directory):
-        found += [int(line) for line in _lines(f"{step}/cgroup.procs")]
+        found += [int(line) for line in _members(step)]
     return tuple(dict.fromkeys(pid for pid in found if pid > 0))
+
+
+def _members(directory: str) -> list[bytes]:
+    try:
+        return _lines(f"{directory}/cgroup.procs")
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        return _lines(f"{directory}/cgroup.threads")  # a threaded group of v2 shows no processes
 
 
 def _lines(path: str) -> list[bytes]:
