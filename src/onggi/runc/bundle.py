@@ -9,6 +9,7 @@ import os
 
 from onggi import documents
 from onggi.errors import Invalid, NotFound, Unsupported
+from onggi.runc import validate
 from onggi.runc.groups import with_default_devices
 from onggi.runtime.request import Request, from_json
 from onggi.values import replace
@@ -25,15 +26,10 @@ if TYPE_CHECKING:
 _LARGEST = 16 << 20
 _REFUSED = (
     ("linux", "intelRdt"),
-    ("linux", "personality"),
     ("linux", "mountLabel"),
     ("linux", "netDevices"),
-    ("linux", "memoryPolicy"),
     ("process", "apparmorProfile"),
     ("process", "selinuxLabel"),
-    ("process", "scheduler"),
-    ("process", "ioPriority"),
-    ("process", "execCPUAffinity"),
 )
 
 
@@ -53,8 +49,17 @@ def read(bundle: str, name: str = "config.json") -> Json:
         raise Invalid("read", path, "it is not a JSON object")
     if not str(document.get("ociVersion", "")).startswith("1."):
         raise Invalid("read", path, f"ociVersion is {document.get('ociVersion')!r}, not 1.x")
+    validate.check(document, _is_own_network, rootless=os.geteuid() != 0)
     _refuse(document)
     return document
+
+
+def _is_own_network(path: str) -> bool:
+    """Whether the network namespace at a path is ours."""
+    try:
+        return os.path.samefile(path, "/proc/self/ns/net")
+    except OSError as error:
+        raise Invalid("read", "linux.namespaces", f"invalid netns path: {error}") from error
 
 
 def _refuse(document: Json) -> None:
@@ -80,7 +85,7 @@ def request(
     """
     linux = document.get("linux") or {}
     root = os.path.join(bundle, (document.get("root") or {}).get("path") or "rootfs")
-    file, flags = _seccomp(linux.get("seccomp"), cache)
+    file, flags = seccomp_filter(linux.get("seccomp"), cache)
     kinds = {namespace["type"] for namespace in linux.get("namespaces") or ()}
     found = from_json(
         {
@@ -110,7 +115,7 @@ def request(
         pivot=not given.has("no-pivot"),
         new_keyring=not given.has("no-new-keyring"),
         kept_fds=given.number("preserve-fds"),
-        strict_limits=True,
+        best_effort=False,
     )
 
 
@@ -122,7 +127,8 @@ def _resources(given: Mapping[str, Any]) -> Json:
     return {**given, "devices": with_default_devices(given.get("devices"))}
 
 
-def _seccomp(profile: Json | None, cache: str) -> tuple[str, int]:
+def seccomp_filter(profile: Json | None, cache: str) -> tuple[str, int]:
+    """The profile compiled into the directory `cache`, unless it is there already, and its flags; empty for none."""
     if not profile:
         return "", 0
     from onggi.kernel import seccomp

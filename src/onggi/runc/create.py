@@ -19,6 +19,7 @@ from onggi.runc import bundle, groups, state
 from onggi.runtime import container
 from onggi.trace import Trace
 from onggi.unwinding import ExitStack
+from onggi.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from onggi.kernel.cgroup.layout import Layout
     from onggi.runc.words import Options
+    from onggi.runtime.enter import Entered
     from onggi.runtime.request import Request
 
 
@@ -68,7 +70,7 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
     root, bundle_dir = state.root(options), os.path.abspath(given.get("bundle") or ".")
     config = bundle.read(bundle_dir, given.get("config", "config.json"))
     terminal = bool((config.get("process") or {}).get("terminal"))
-    _check_terminal(given, terminal=terminal, detach=detach)
+    check_terminal(given, terminal=terminal, detach=detach)
     with ExitStack() as undo:
         directory = state.reserve(root, container_id)
         undo.callback(state.release, directory)
@@ -85,7 +87,7 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
             warn(warning, options)
         kept = _kept(request, config, started, layout)
         state.write(directory, kept)
-        _hand_out(given, started)
+        hand_out(given, started)
         if not waits:
             _after_start(kept, options)
         undo.pop_all()
@@ -96,7 +98,7 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
     return stay(root, kept, started, layout, options, keep=given.has("keep"))
 
 
-def _check_terminal(given: Options, *, terminal: bool, detach: bool) -> None:
+def check_terminal(given: Options, *, terminal: bool, detach: bool) -> None:
     console = given.get("console-socket")
     if detach and terminal and not console:
         raise Invalid("run", "--detach", "cannot allocate tty if runc will detach without setting console socket")
@@ -112,7 +114,7 @@ def _in_foreground(request: Request, given: Options, undo: ExitStack) -> Request
     if not given.has("no-subreaper"):
         process.set_subreaper()
     undo.callback(signals.mask, signals.SET, signals.mask(signals.BLOCK, passed_on()))
-    return with_size(request)
+    return replace(request, spec=replace(request.spec, process=with_size(request.spec.process)))
 
 
 def _abandon(started: container.Started, layout: Layout, request: Request) -> None:
@@ -128,15 +130,17 @@ def _kept(request: Request, config: dict[str, Any], started: container.Started, 
     kept = state.document(
         request.id, started.pid, request.bundle, config, spec.root, spec.cgroups_path, created, layout
     )
+    if not request.new_keyring:
+        kept["new_keyring"] = False  # nor for those that enter later
     return {**kept, "fifo": request.fifo} if request.fifo else kept
 
 
-def _hand_out(given: Options, started: container.Started) -> None:
+def hand_out(given: Options, started: container.Started | Entered, kind: bytes = b"standard") -> None:
     """The terminal, the pidfd and the pid to whom the caller named."""
     if given.get("console-socket"):
         send_descriptor(given.get("console-socket"), b"/dev/ptmx", started.console)
     if given.get("pidfd-socket"):
-        send_descriptor(given.get("pidfd-socket"), b"standard", started.pidfd)
+        send_descriptor(given.get("pidfd-socket"), kind, started.pidfd)
     if given.get("pid-file"):
         write_pid(given.get("pid-file"), started.pid)
 

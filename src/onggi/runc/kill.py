@@ -45,20 +45,8 @@ def _own_pids(kept: dict[str, Any]) -> bool:
     return any(entry["type"] == "pid" and not entry.get("path") for entry in namespaces)
 
 
-def _open(kept: dict[str, Any]) -> int:
-    """A pidfd of the container's first process and of no successor; -1 when it is gone."""
-    try:
-        pidfd = os.pidfd_open(kept["pid"])
-    except ProcessLookupError:
-        return -1
-    if state.is_running(kept):
-        return pidfd
-    os.close(pidfd)
-    return -1
-
-
 def _signal_first(kept: dict[str, Any], number: int) -> bool:
-    pidfd = _open(kept)
+    pidfd = state.open_process(kept)
     if pidfd < 0:
         return False
     try:
@@ -146,7 +134,7 @@ def _warn(note: str, options: Options) -> None:
 
 def end(kept: dict[str, Any], layout: Layout) -> None:
     """SIGKILL, and wait until the first process is gone."""
-    pidfd = _open(kept)
+    pidfd = state.open_process(kept)
     if pidfd < 0:
         return
     try:

@@ -86,10 +86,12 @@ class Request:
     pivot: bool = True
     """Leave the old root by pivot_root(2), not by a move of the mount and chroot(2)."""
     new_keyring: bool = True
-    strict_limits: bool = False
-    """A limit that this host cannot keep is an error, no warning; and an empty cgroup that is there already is taken."""
     kept_fds: int = 0
     """Descriptors from 3 on that are the program's."""
+    best_effort: bool = True
+    """A limit that this host or process cannot set is a warning; False: an error, as the specification has it."""
+    take_empty_cgroup: bool = False
+    """A cgroup that is there already is taken, if nobody is in it; False: it is somebody else's."""
 
 
 def from_json(document: Mapping[str, Any]) -> Request:
