@@ -116,6 +116,7 @@ def request(
         new_keyring=not given.has("no-new-keyring"),
         kept_fds=given.number("preserve-fds"),
         best_effort=False,
+        take_empty_cgroup=True,
     )
 
 

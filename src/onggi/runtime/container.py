@@ -14,7 +14,7 @@ import time
 from onggi import documents
 from onggi.errors import OnggiError, StartFailed
 from onggi.kernel import capability, process, signals, sockets
-from onggi.kernel.cgroup.layout import Created, Layout
+from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import Clone
 from onggi.kernel.sockets import SHUT_WR, Socket
 from onggi.runtime import init, sync
@@ -177,7 +177,7 @@ def end(pid: int, pidfd: int, *, for_parent: bool) -> None:
 
 def _undo_cgroup(context: Context, path: str) -> None:
     """As `remove_cgroup`, if there is a group by now; what was there before us stays."""
-    if context.group:
+    if context.group is not None:
         _clear(path, context.layout, context.group)
 
 
@@ -187,11 +187,11 @@ def remove_cgroup(layout: Layout, path: str) -> None:
         _clear(path, layout)
 
 
-def _clear(path: str, layout: Layout, created: Created | None = None) -> None:
+def _clear(path: str, layout: Layout, made: tuple[str, ...] | None = None) -> None:
     try:
         layout.kill(path)
-        if created:
-            layout.discard(created)
+        if made is not None:
+            layout.discard(made)
         else:
             layout.remove(path)
     except OnggiError as error:

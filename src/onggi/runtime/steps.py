@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 
 from onggi.errors import KernelError, OnggiError, StartFailed
-from onggi.kernel.cgroup.layout import Created, Layout
+from onggi.kernel.cgroup.layout import Layout
 from onggi.trace import Event, Observer
 from onggi.values import Protocol, dataclass, field
 
@@ -42,8 +42,8 @@ class Context:
     observer: Observer
     who: str
     layout: Layout
-    group: Created | None = None
-    """In the keeper: the container's cgroup, once it is there."""
+    group: tuple[str, ...] | None = None
+    """In the keeper: the directories that were made for the container's cgroup; None before it is there."""
     child: int = 0
     """In the keeper: the init's pid on the host."""
     network: int = -1

@@ -61,7 +61,6 @@ class CreateCgroup:
 
     def apply(self, context: Context) -> None:
         context.group = context.layout.create(self.path, take_empty=self.take_empty)
-        context.warnings += [missing.text() for missing in context.group.missing]
 
 
 @dataclass(frozen=True, slots=True)

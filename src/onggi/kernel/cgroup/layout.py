@@ -37,18 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-__all__ = ["Created", "DeviceProgram", "Layout", "Missing", "Mount", "Place", "Write"]
+__all__ = ["DeviceProgram", "Layout", "Missing", "Mount", "Place", "Write"]
 
 _PATIENCE = 2.0
 """Seconds that a kernel gets to let go of a dead process."""
-
-
-@dataclass(frozen=True, slots=True)
-class Created:
-    """A group that is there now: the directories that had to be made for it, the v2 controllers that stayed off."""
-
-    made: tuple[str, ...]
-    missing: tuple[Missing, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +133,13 @@ class Layout:
 
     # -- acts ----------------------------------------------------------------------------------------------------------
 
-    def create(self, path: str, *, take_empty: bool = False) -> Created:
-        """Make the group, and what is missing above it; nothing that was made is left behind on failure.
+    def create(self, path: str, *, take_empty: bool = False) -> tuple[str, ...]:
+        """Make the group, and what is missing above it; returns its directories that were not there before.
 
-        `Conflict` when it is there already; with `take_empty`, when somebody is in it or it stands frozen.
+        `Conflict` when it is there already; with `take_empty`, when somebody is in it or it stands frozen. Nothing that was
+        made is left behind on failure. A v2 controller that cannot be switched on is missed by who writes its files.
         """
         made: list[str] = []
-        off: tuple[str, ...] = ()
         with ExitStack() as undo:
             for mount in self.mounts:
                 directory = mount.at(_below_top(path))
@@ -159,15 +151,14 @@ class Layout:
                 else:
                     raise Conflict("create cgroup", path, f"{directory} exists already", code="cgroup.exists")
                 if mount.version == 2:
-                    off = tree.enable(os.path.dirname(directory), mount.directory)
+                    tree.enable(os.path.dirname(directory), mount.directory)
             undo.pop_all()
-        causes = (Missing(name, f"the {name} controller cannot be switched on here") for name in off)
-        return Created(tuple(made), tuple(causes))
+        return tuple(made)
 
-    def discard(self, created: Created) -> None:
+    def discard(self, made: tuple[str, ...]) -> None:
         """Undo `create`: remove what it made, and leave what was there before."""
         deadline = time.monotonic() + _PATIENCE
-        for directory in reversed(created.made):
+        for directory in reversed(made):
             tree.remove(directory, deadline)
 
     def apply(self, *writes: Write | DeviceProgram) -> tuple[Missing, ...]:

@@ -14,6 +14,7 @@ import time
 from onggi.errors import KernelError
 from onggi.kernel import signals
 from onggi.kernel.cgroup.limits import read, write
+from onggi.unwinding import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,10 +62,11 @@ def _inherited(directory: str, file: str) -> str:
     return value
 
 
-def enable(directory: str, top: str) -> tuple[str, ...]:
-    """v2: switch every controller on for the children of `directory`, from `top` down; returns those that stayed off.
+def enable(directory: str, top: str) -> None:
+    """v2: switch every controller on for the children of `directory`, from `top` down, if it can be.
 
-    Each by a write of its own: one that the kernel refuses must not take the others with it.
+    Each by a write of its own: one that the kernel refuses must not take the others with it. It refuses where processes are
+    in the group itself, and controllers that the group above does not hand down.
     """
     below = directory[len(top) :].strip("/")
     here = top
@@ -72,15 +74,11 @@ def enable(directory: str, top: str) -> tuple[str, ...]:
     for name in below.split("/") if below else ():
         here = f"{here}/{name}"
         steps.append(here)
-    off: set[str] = set()
     for step in steps:
         missing = set(read(step, "cgroup.controllers").split()) - set(read(step, "cgroup.subtree_control").split())
         for controller in sorted(missing):
-            try:
+            with suppress(KernelError):  # a limit that needs it will miss its file, and say so by name
                 write(step, "cgroup.subtree_control", "+" + controller)
-            except KernelError:
-                off.add(controller)  # processes in the group itself, or a controller that cannot be delegated
-    return tuple(sorted(off))
 
 
 def walk(directory: str) -> Iterator[str]:
