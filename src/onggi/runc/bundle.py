@@ -107,7 +107,7 @@ def request(
     return replace(
         found,
         spec=replace(
-            found.spec, root=root, mounts=binds, resources=_resources(found.spec.resources), cgroups_path=group
+            found.spec, root=root, mounts=binds, resources=_resources(found.spec.resources, group), cgroups_path=group
         ),
         bundle=bundle,
         fifo=fifo,
@@ -124,8 +124,8 @@ def _is_bind(kind: str, options: tuple[str, ...]) -> bool:
     return kind == "bind" or "bind" in options or "rbind" in options
 
 
-def _resources(given: Mapping[str, Any]) -> Json:
-    return {**given, "devices": with_default_devices(given.get("devices"))}
+def _resources(given: Mapping[str, Any], group: str) -> Mapping[str, Any]:
+    return {**given, "devices": with_default_devices(given.get("devices"))} if group else given
 
 
 def seccomp_filter(profile: Json | None, cache: str) -> tuple[str, int]:
