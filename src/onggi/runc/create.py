@@ -13,9 +13,9 @@ import errno
 import os
 import time
 
-from onggi.errors import Conflict, Invalid, OnggiError
+from onggi.errors import Conflict, OnggiError
 from onggi.kernel import process, signals
-from onggi.runc import bundle, groups, state
+from onggi.runc import bundle, groups, outlets, state
 from onggi.runtime import container
 from onggi.trace import Trace
 from onggi.unwinding import ExitStack
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from onggi.kernel.cgroup.layout import Layout
     from onggi.runc.words import Options
-    from onggi.runtime.enter import Entered
     from onggi.runtime.request import Request
 
 
@@ -70,7 +69,7 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
     root, bundle_dir = state.root(options), os.path.abspath(given.get("bundle") or ".")
     config = bundle.read(bundle_dir, given.get("config", "config.json"))
     terminal = bool((config.get("process") or {}).get("terminal"))
-    check_terminal(given, terminal=terminal, detach=detach)
+    outlets.check_terminal(given, terminal=terminal, detach=detach)
     with ExitStack() as undo:
         directory = state.reserve(root, container_id)
         undo.callback(state.release, directory)
@@ -87,7 +86,7 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
             warn(warning, options)
         kept = _kept(request, config, started, layout)
         state.write(directory, kept)
-        hand_out(given, started)
+        outlets.hand_out(given, started)
         if not waits:
             _after_start(kept, options)
         undo.pop_all()
@@ -96,15 +95,6 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
     from onggi.runc.foreground import stay
 
     return stay(root, kept, started, layout, options, keep=given.has("keep"))
-
-
-def check_terminal(given: Options, *, terminal: bool, detach: bool) -> None:
-    console = given.get("console-socket")
-    if detach and terminal and not console:
-        raise Invalid("run", "--detach", "cannot allocate tty if runc will detach without setting console socket")
-    if console and not (detach and terminal):
-        cause = "cannot use console socket if runc will not detach or allocate tty"
-        raise Invalid("run", "--console-socket", cause)
 
 
 def _in_foreground(request: Request, given: Options, undo: ExitStack) -> Request:
@@ -119,7 +109,7 @@ def _in_foreground(request: Request, given: Options, undo: ExitStack) -> Request
 
 def _abandon(started: container.Started, layout: Layout, request: Request) -> None:
     """Something after the start went wrong: no container."""
-    container.end(started.pid, started.pidfd, for_parent=False)
+    process.kill(started.pid, started.pidfd, for_parent=False)
     container.remove_cgroup(layout, request.spec.cgroups_path)
 
 
@@ -133,36 +123,6 @@ def _kept(request: Request, config: dict[str, Any], started: container.Started, 
     if not request.new_keyring:
         kept["new_keyring"] = False  # nor for those that enter later
     return {**kept, "fifo": request.fifo} if request.fifo else kept
-
-
-def hand_out(given: Options, started: container.Started | Entered, kind: bytes = b"standard") -> None:
-    """The terminal, the pidfd and the pid to whom the caller named."""
-    if given.get("console-socket"):
-        send_descriptor(given.get("console-socket"), b"/dev/ptmx", started.console)
-    if given.get("pidfd-socket"):
-        send_descriptor(given.get("pidfd-socket"), kind, started.pidfd)
-    if given.get("pid-file"):
-        write_pid(given.get("pid-file"), started.pid)
-
-
-def send_descriptor(path: str, name: bytes, descriptor: int) -> None:
-    """One descriptor, with its name, to whoever listens on a socket, as runc does it."""
-    import socket
-
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as end:
-        end.connect(path)
-        socket.send_fds(end, [name], [descriptor])
-
-
-def write_pid(path: str, pid: int) -> None:
-    """The pid in a file, whole or not at all."""
-    new = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-    try:
-        os.write(descriptor, str(pid).encode())
-    finally:
-        os.close(descriptor)
-    os.rename(new, path)
 
 
 def _after_start(kept: dict[str, Any], options: Options) -> None:

@@ -7,13 +7,12 @@ and `main` (`onggi-oci`), each a process with one thread. You come from there; t
 from __future__ import annotations
 
 import os
-import select
 import sys
 import time
 
 from onggi import documents
 from onggi.errors import OnggiError, StartFailed
-from onggi.kernel import capability, process, signals, sockets
+from onggi.kernel import capability, process, sockets
 from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import Clone
 from onggi.kernel.sockets import SHUT_WR, Socket
@@ -104,7 +103,7 @@ def start(
             context.born_inside = born_inside
             context.keeper = theirs
             init.run(plan, request, context, stdio)
-        undo.callback(end, pid, pidfd, for_parent=for_parent)
+        undo.callback(process.kill, pid, pidfd, for_parent=for_parent)
         theirs.close()
         context.child = pid
         outcome = _lead(plan, context, ours)
@@ -161,18 +160,6 @@ def _lead(plan: Plan, context: Context, ours: Socket) -> sync.Outcome:
 def _write_failed_trace(trace: Trace, outcome: sync.Outcome) -> None:
     for who, step, started, lasted, error in outcome.trace:
         trace.saw(Event(who, step, started, lasted, error))
-
-
-def end(pid: int, pidfd: int, *, for_parent: bool) -> None:
-    """Kill the init and wait until it is dead."""
-    signals.send_to_pidfd(pidfd, signals.KILL)
-    if for_parent:
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        poll.poll()
-    else:
-        os.waitpid(pid, 0)
-    os.close(pidfd)
 
 
 def _undo_cgroup(context: Context, path: str) -> None:

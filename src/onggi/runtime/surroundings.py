@@ -234,21 +234,6 @@ class MapIds:
 
 
 @dataclass(frozen=True, slots=True)
-class BecomeRoot:
-    """Take the ids that are root inside the new user namespace."""
-
-    why: str
-
-    def describe(self) -> str:
-        return "setpriv --reuid 0 --regid 0 --clear-groups"
-
-    def apply(self, context: Context) -> None:
-        os.setgroups(())
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
-
-
-@dataclass(frozen=True, slots=True)
 class LoopbackUp:
     """127.0.0.1 works in the new network namespace."""
 
