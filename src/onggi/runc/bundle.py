@@ -10,15 +10,17 @@ import os
 from onggi import documents
 from onggi.errors import Invalid, NotFound, Unsupported
 from onggi.runc import validate
-from onggi.runtime.plan import DEFAULT_DEVICES
-from onggi.runtime.request import Listener, Request, from_json
+from onggi.runc.groups import with_default_devices
+from onggi.runtime.request import Request, from_json
 from onggi.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any, TypeAlias
 
     from onggi.runc.words import Options
+    from onggi.runtime.request import Listener
 
     Json: TypeAlias = dict[str, Any]
 
@@ -30,9 +32,6 @@ _REFUSED = (
     ("process", "apparmorProfile"),
     ("process", "selinuxLabel"),
 )
-STRICT_SECCOMP = "run.oci.seccomp_fail_unknown_syscall"
-"""crun's annotation: a profile that names a call that nobody knows is an error."""
-_TERMINALS = ((5, 0), (5, 1), (5, 2))
 
 
 def read(bundle: str, name: str = "config.json") -> Json:
@@ -77,17 +76,17 @@ def _refuse(document: Json) -> None:
             raise Unsupported("run bundle with", f"mounts: {mount.get('destination')}", cause)
 
 
-def request(container_id: str, bundle: str, document: Json, cache: str, given: Options, fifo: str) -> Request:
+def request(
+    container_id: str, bundle: str, document: Json, cache: str, given: Options, fifo: str, group: str
+) -> Request:
     """The request for this bundle and the command's flags.
 
-    The seccomp filter is compiled into the directory `cache` unless it is there; `fifo` is where the init is to wait.
+    The seccomp filter is compiled into the directory `cache` unless it is there; `fifo` is where the init is to wait, `group` the
+    path of its cgroup.
     """
-    linux = document.setdefault("linux", {})
-    resources = linux.setdefault("resources", {})
-    resources["devices"] = [*(resources.get("devices") or ()), *_device_rules()]
-    linux["cgroupsPath"] = _cgroup(linux.get("cgroupsPath") or f"/onggi-oci/{container_id}")
+    linux = document.get("linux") or {}
     root = os.path.join(bundle, (document.get("root") or {}).get("path") or "rootfs")
-    file, flags, listener = seccomp_filter(document, cache)
+    file, flags, listener = _filter(document, bundle, cache)
     kinds = {namespace["type"] for namespace in linux.get("namespaces") or ()}
     found = from_json(
         {
@@ -108,7 +107,9 @@ def request(container_id: str, bundle: str, document: Json, cache: str, given: O
     )
     return replace(
         found,
-        spec=replace(found.spec, root=root, mounts=binds),
+        spec=replace(
+            found.spec, root=root, mounts=binds, resources=_resources(found.spec.resources, group), cgroups_path=group
+        ),
         bundle=bundle,
         fifo=fifo,
         dies_with_keeper=False,
@@ -116,68 +117,22 @@ def request(container_id: str, bundle: str, document: Json, cache: str, given: O
         new_keyring=not given.has("no-new-keyring"),
         kept_fds=given.number("preserve-fds"),
         best_effort=False,
-        listener=listener and replace(listener, path=absolute(listener.path, bundle)),
+        listener=listener,
+        take_empty_cgroup=True,
     )
-
-
-def absolute(socket: str, bundle: str) -> str:
-    """A socket's path; a relative one is the bundle's, and one that begins with `@` is none of a file."""
-    return socket if socket[:1] == "@" else os.path.join(bundle, socket)
 
 
 def _is_bind(kind: str, options: tuple[str, ...]) -> bool:
     return kind == "bind" or "bind" in options or "rbind" in options
 
 
-def _cgroup(path: str) -> str:
-    if ":" in path:
-        raise Unsupported(
-            "run bundle with", "linux.cgroupsPath", f"{path!r} is systemd's form, which is not supported yet"
-        )
-    return "/" + path.strip("/")
+def _resources(given: Mapping[str, Any], group: str) -> Mapping[str, Any]:
+    return {**given, "devices": with_default_devices(given.get("devices"))} if group else given
 
 
-def _device_rules() -> list[Json]:
-    """What every container may use, after the rules of its own: nodes may be made, the promised devices be opened."""
-    nodes = dict.fromkeys((*((major, minor) for _, major, minor in DEFAULT_DEVICES), *_TERMINALS))
-    return [
-        *({"allow": True, "type": kind, "access": "m"} for kind in ("c", "b")),
-        *({"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"} for major, minor in nodes),
-        {"allow": True, "type": "c", "major": 136, "access": "rwm"},
-    ]
-
-
-def seccomp_filter(config: Json, cache: str) -> tuple[str, int, Listener | None]:
-    """What `linux.seccomp` becomes: the file of the filter, compiled into the directory `cache` unless it is there already;
-    its flags; who answers the calls that wait for an answer. Nothing for none.
-    """
-    profile = (config.get("linux") or {}).get("seccomp")
-    if not profile:
+def _filter(document: Json, bundle: str, cache: str) -> tuple[str, int, Listener | None]:
+    if not (document.get("linux") or {}).get("seccomp"):
         return "", 0, None
-    try:
-        return _seccomp_filter(profile, config.get("annotations") or {}, cache)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise Invalid("read seccomp profile", "linux.seccomp", f"{type(error).__name__}: {error}") from error
+    from onggi.runc import filter
 
-
-def _seccomp_filter(profile: Json, annotations: Json, cache: str) -> tuple[str, int, Listener | None]:
-    if not (profile.get("defaultAction") or profile.get("syscalls")):
-        return "", 0, None
-    from onggi.kernel import seccomp, seccomp_compiler
-
-    if annotations.get(STRICT_SECCOMP) == "1":
-        unknown = seccomp_compiler.unknown_calls(profile)
-        if unknown:
-            raise Invalid(
-                "read seccomp profile", unknown[0], f"unknown system call, and the annotation {STRICT_SECCOMP} is 1"
-            )
-    listener = seccomp.listener(profile)
-    flags = seccomp.filter_flags(profile)
-    path = os.path.join(cache, f"{seccomp_compiler.digest(profile)}.bpf")
-    if not os.path.exists(path):
-        os.makedirs(cache, 0o700, exist_ok=True)
-        new = f"{path}.{os.getpid()}"
-        with open(new, "wb") as file:
-            file.write(seccomp_compiler.compile_filter(profile))
-        os.rename(new, path)
-    return path, flags, Listener(*listener) if listener else None
+    return filter.of_config(document, bundle, cache)

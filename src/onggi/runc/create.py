@@ -15,8 +15,7 @@ import time
 
 from onggi.errors import Conflict, OnggiError
 from onggi.kernel import process, signals
-from onggi.kernel.cgroup.detect import detect
-from onggi.runc import bundle, outlets, state
+from onggi.runc import bundle, groups, outlets, state
 from onggi.runtime import container
 from onggi.trace import Trace
 from onggi.unwinding import ExitStack
@@ -43,8 +42,8 @@ def run(options: Options, given: Options, container_id: str) -> int:
 
 def start(options: Options, _given: Options, container_id: str) -> int:
     """`onggi-oci start ID`."""
-    kept, layout = state.read(state.root(options), container_id), detect()
-    now = state.status(kept, layout)
+    kept = state.read(state.root(options), container_id)
+    now = state.status(kept, state.layout_of(kept))
     if now != "created":
         raise Conflict("start container", container_id, _NOT_CREATED.get(now, f"it is in the {now} state"))
     try:
@@ -75,8 +74,8 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
         directory = state.reserve(root, container_id)
         undo.callback(state.release, directory)
         fifo = os.path.join(directory, state.FIFO) if waits else ""
-        request = bundle.request(container_id, bundle_dir, config, os.path.join(root, ".seccomp"), given, fifo)
-        layout = detect()
+        layout, group = groups.of_config(config, container_id, options)
+        request = bundle.request(container_id, bundle_dir, config, os.path.join(root, ".seccomp"), given, fifo, group)
         if request.seccomp and options.has("debug"):
             from onggi.runc.logging import debug
 
@@ -89,7 +88,7 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
             from onggi.runc.logging import warn
 
             warn(warning, options)
-        kept = _kept(request, bundle_dir, config, started)
+        kept = _kept(request, config, started, layout)
         state.write(directory, kept)
         outlets.hand_out(given, started)
         if not waits:
@@ -118,11 +117,13 @@ def _abandon(started: container.Started, layout: Layout, request: Request) -> No
     container.remove_cgroup(layout, request.spec.cgroups_path)
 
 
-def _kept(request: Request, bundle_dir: str, config: dict[str, Any], started: container.Started) -> dict[str, Any]:
+def _kept(request: Request, config: dict[str, Any], started: container.Started, layout: Layout) -> dict[str, Any]:
     seconds, nanoseconds = divmod(started.at, 10**9)
     created = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09}Z"
     spec = request.spec
-    kept = state.document(request.id, started.pid, bundle_dir, config, spec.root, spec.cgroups_path, created)
+    kept = state.document(
+        request.id, started.pid, request.bundle, config, spec.root, spec.cgroups_path, created, layout
+    )
     if not request.new_keyring:
         kept["new_keyring"] = False  # nor for those that enter later
     return {**kept, "fifo": request.fifo} if request.fifo else kept
@@ -134,5 +135,5 @@ def _after_start(kept: dict[str, Any], options: Options) -> None:
     if notes:
         from onggi.runc.kill import end
 
-        end(kept, detect())
+        end(kept, state.layout_of(kept))
         raise OnggiError("start container", kept["id"], "; ".join(notes))

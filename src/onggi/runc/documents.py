@@ -11,7 +11,7 @@ from typing import Any
 from onggi.errors import Unavailable
 from onggi.kernel import attributes, capability, seccomp, seccomp_compiler
 from onggi.oci.runtime import HOOKS, VERSION
-from onggi.runc.bundle import STRICT_SECCOMP
+from onggi.runc import filter
 from onggi.runtime.options import KNOWN
 from onggi.wire.versions import ONGGI
 
@@ -21,8 +21,12 @@ _MASKED = "acpi asound kcore keys latency_stats timer_list timer_stats sched_deb
 _READONLY = "bus fs irq sys sysrq-trigger"
 
 
-def example() -> dict[str, Any]:
-    """A config.json that runs `sh` from `rootfs` on a terminal, with few rights."""
+def example(*, v2: bool = True) -> dict[str, Any]:
+    """A config.json that runs `sh` from `rootfs` on a terminal, with few rights.
+
+    A cgroup namespace is part of it on cgroup v2 only, as runc has it.
+    """
+    kinds = ("pid", "network", "ipc", "uts", "mount", *(("cgroup",) if v2 else ()))
     return {
         "ociVersion": VERSION,
         "process": {
@@ -48,7 +52,7 @@ def example() -> dict[str, Any]:
         ],
         "linux": {
             "resources": {"devices": [{"allow": False, "access": "rwm"}]},
-            "namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount", "cgroup")],
+            "namespaces": [{"type": kind} for kind in kinds],
             "maskedPaths": [*(f"/proc/{name}" for name in _MASKED.split()), "/sys/firmware"],
             "readonlyPaths": [f"/proc/{name}" for name in _READONLY.split()],
         },
@@ -78,7 +82,7 @@ def features() -> dict[str, Any]:
             "mountExtensions": {"idmap": {"enabled": True}},
         },
         "annotations": {"org.onggi.version": ONGGI, **_libseccomp()},
-        "potentiallyUnsafeConfigAnnotations": [STRICT_SECCOMP],
+        "potentiallyUnsafeConfigAnnotations": [filter.STRICT],
     }
 
 

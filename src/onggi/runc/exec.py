@@ -12,7 +12,6 @@ import posixpath
 from onggi import documents
 from onggi.errors import Conflict, Invalid, NotFound, Unsupported
 from onggi.kernel import capability, process, signals
-from onggi.kernel.cgroup.detect import detect
 from onggi.kernel.cgroup.limits import Write
 from onggi.oci.runtime import parse_process
 from onggi.runc import outlets, state
@@ -46,8 +45,9 @@ _NOT_RUNNING = {
 
 def exec(options: Options, given: Options, container_id: str, *words: str) -> int:
     """`onggi-oci exec ID COMMAND…`; in the foreground the exit status is the program's."""
-    root, layout, detach = state.root(options), detect(), given.has("detach")
+    root, detach = state.root(options), given.has("detach")
     kept = state.read(root, container_id)
+    layout = state.layout_of(kept)
     now = state.status(kept, layout)
     if now == "stopped" or (now == "paused" and not given.has("ignore-paused")):
         raise Conflict("exec in container", container_id, _NOT_RUNNING[now])
@@ -189,10 +189,9 @@ def _entry(kept: Json, process: Json, layout: Layout, root: str, given: Options)
 def _filter(kept: Json, root: str) -> tuple[str, int, Listener | None]:
     if not (kept["config"].get("linux") or {}).get("seccomp"):
         return "", 0, None
-    from onggi.runc import bundle
+    from onggi.runc import filter
 
-    file, flags, listener = bundle.seccomp_filter(kept["config"], os.path.join(root, ".seccomp"))
-    return file, flags, listener and replace(listener, path=bundle.absolute(listener.path, kept["bundle"]))
+    return filter.of_config(kept["config"], kept["bundle"], os.path.join(root, ".seccomp"))
 
 
 def _is_ours(kind: str, pid: int) -> bool:
