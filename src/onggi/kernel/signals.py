@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 else:
     import _signal
 
-KILL, TERM, CHLD, STOP, WINCH, PIPE, URG = (
-    int(getattr(_signal, "SIG" + name)) for name in ("KILL", "TERM", "CHLD", "STOP", "WINCH", "PIPE", "URG")
+HUP, INT, QUIT, KILL, TERM, CHLD, STOP, WINCH, PIPE, URG = (
+    int(getattr(_signal, "SIG" + name))
+    for name in ("HUP", "INT", "QUIT", "KILL", "TERM", "CHLD", "STOP", "WINCH", "PIPE", "URG")
 )
 ALL: frozenset[int] = frozenset(int(number) for number in _signal.valid_signals())
 """Every signal that may be sent here; not the two that libc keeps for its threads."""
@@ -26,6 +27,8 @@ DEFAULT, BLOCK, UNBLOCK, SET = (
 handle = _signal.signal
 """signal(2) by the interpreter: `handle(number, function)`."""
 mask = _signal.pthread_sigmask
+pending = _signal.sigpending
+wait = _signal.sigwait
 send_to_pidfd = _signal.pidfd_send_signal
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from onggi.kernel import signals
-from onggi.runc import kill
+from onggi.runc import kill, state
 from onggi.unwinding import ExitStack, contextmanager, suppress
 from onggi.values import replace
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from onggi.kernel.cgroup.layout import Layout
+    from onggi.runc.ready import Ready
     from onggi.runc.words import Options
     from onggi.runtime.container import Started
     from onggi.runtime.request import Request
@@ -41,14 +42,23 @@ def with_size(request: Request) -> Request:
     return replace(request, spec=replace(spec, process=replace(spec.process, console_size=(rows, columns))))
 
 
-def stay(root: str, kept: dict[str, Any], started: Started, layout: Layout, options: Options, *, keep: bool) -> int:
+def stay(
+    root: str,
+    kept: dict[str, Any],
+    started: Started,
+    layout: Layout,
+    options: Options,
+    ready: Ready | None,
+    *,
+    keep: bool,
+) -> int:
     """Wait for the container's end and clean up; its exit code, or 128 and the signal's number."""
     with _signals(started):
-        if started.console >= 0:
-            _stand_between(started)
+        if started.console >= 0 or ready:
+            _stand_between(started, ready)
         found = os.waitid(os.P_PIDFD, started.pidfd, os.WEXITED)
     assert found is not None
-    if not keep:
+    if not keep and state.is_same(kept):  # nobody has deleted it, or even made another of this id
         for note in kill.destroy(root, kept, layout):
             from onggi.runc.logging import warn
 
@@ -77,26 +87,34 @@ def _signals(started: Started) -> Iterator[None]:
     yield
 
 
-def _stand_between(started: Started) -> None:
-    """Copy between our terminal, or whatever 0 and 1 are, and the container's, until it hangs up."""
+def _stand_between(started: Started, ready: Ready | None) -> None:
+    """Copy between our terminal, or whatever 0 and 1 are, and the container's, until it hangs up; listen whether it is ready."""
     import select
     import termios
     import tty as terminal
 
+    console = started.console
     with ExitStack() as undo:
-        if os.isatty(0):
-            before = termios.tcgetattr(0)
-            undo.callback(termios.tcsetattr, 0, termios.TCSADRAIN, before)
-            terminal.setraw(0)
-        undo.callback(os.close, started.console)
         poll = select.poll()
-        poll.register(0, select.POLLIN)
-        poll.register(started.console, select.POLLIN)
+        poll.register(console if console >= 0 else started.pidfd, select.POLLIN)
+        if ready:
+            poll.register(ready, select.POLLIN)
+        if console >= 0:
+            undo.callback(os.close, console)
+            poll.register(0, select.POLLIN)
+            if os.isatty(0):
+                before = termios.tcgetattr(0)
+                undo.callback(termios.tcsetattr, 0, termios.TCSADRAIN, before)
+                terminal.setraw(0)
         while True:
             for number, _ in poll.poll():
-                data = _read(number)
+                if ready and number == ready.fileno():
+                    if ready.heard(os.getpid()):
+                        poll.unregister(ready)
+                    continue
+                data = _read(number) if number != started.pidfd else b""
                 if number == 0 and data:
-                    _write(started.console, data)
+                    _write(console, data)
                 elif number == 0:
                     poll.unregister(0)
                 elif data:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import select
+import time
 
-from onggi.errors import Conflict, NotFound, StartFailed
+from onggi.errors import Conflict, Invalid, NotFound, StartFailed
 from onggi.kernel import signals
 from onggi.kernel.cgroup.detect import detect
 from onggi.runc import state
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 _PATIENCE = 10_000
 """Milliseconds that a killed process gets to be gone."""
+_GLANCE = 20
+_GRACE = 2_000
+"""Milliseconds that who makes a container gets to end its hook and to clean up."""
 
 
 def kill(options: Options, given: Options, container_id: str, word: str = "TERM") -> int:
@@ -80,11 +84,31 @@ def _thaw(kept: dict[str, Any], layout: Layout, number: int) -> int:
 
 
 def delete(options: Options, given: Options, container_id: str) -> int:
-    """`onggi-oci delete [--force] ID`."""
-    force, root = given.has("force"), state.root(options)
+    """`onggi-oci delete [--force] ID`; with `--regex` every container whose id the expression finds."""
+    if not given.has("regex"):
+        return _delete(options, container_id, force=given.has("force"))
+    import re
+
+    try:
+        pattern = re.compile(container_id)
+    except re.error as error:
+        raise Invalid("read --regex", container_id, str(error)) from error
+    for kept in state.every(state.root(options)):
+        if pattern.search(kept["id"]):
+            _delete(options, kept["id"], force=given.has("force"))
+    return 0
+
+
+def _delete(options: Options, container_id: str, *, force: bool) -> int:
+    root = state.root(options)
+    directory = os.path.join(root, state.checked_id(container_id))
+    if force:
+        _end_creator(directory)
     try:
         kept, layout = state.read(root, container_id), detect()
     except NotFound:
+        if not state.creator(directory):
+            state.release(directory)  # of a creation that was broken off before it had anything to remember
         if force:
             return 0
         raise
@@ -103,6 +127,33 @@ def delete(options: Options, given: Options, container_id: str) -> int:
     return 0
 
 
+def _end_creator(directory: str) -> None:
+    """End whoever is still making the container, so that nothing more of it comes into being."""
+    pid = state.creator(directory)
+    if not pid:
+        return
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        for number, patience in ((signals.TERM, _GRACE), (signals.KILL, _PATIENCE)):
+            deadline = time.monotonic() + patience / 1000
+            if state.creator(directory) == pid:
+                signals.send_to_pidfd(pidfd, number)
+            while time.monotonic() < deadline:
+                if _is_gone(pidfd, _GLANCE) or state.creator(directory) != pid:
+                    return
+    finally:
+        os.close(pidfd)
+
+
+def _is_gone(pidfd: int, milliseconds: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(milliseconds))
+
+
 def end(kept: dict[str, Any], layout: Layout) -> None:
     """SIGKILL, and wait until the first process is gone."""
     pidfd = _open(kept)
@@ -111,9 +162,7 @@ def end(kept: dict[str, Any], layout: Layout) -> None:
     try:
         signals.send_to_pidfd(pidfd, signals.KILL)
         _thaw(kept, layout, signals.KILL)
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        if not poll.poll(_PATIENCE):
+        if not _is_gone(pidfd, _PATIENCE):
             raise StartFailed("delete container", kept["id"], "container init still running")
     finally:
         os.close(pidfd)

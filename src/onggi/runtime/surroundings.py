@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from onggi.errors import Invalid
-from onggi.kernel import process, sockets
+from onggi.kernel import process, signals, sockets
 from onggi.kernel.cgroup.limits import DeviceProgram, Write
 from onggi.kernel.flags import Clone
 from onggi.kernel.path import Resolve, open_in_root
@@ -46,8 +46,34 @@ class WaitForStart:
         return "read -n 1 < exec.fifo"
 
     def apply(self, context: Context) -> None:
+        for number in _ENDING:  # the first process of a pid namespace is sent what it has a handler for, and no other
+            signals.handle(number, _end)
         os.read(context.fifo, 1)
+        for number in _ENDING:
+            signals.handle(number, signals.DEFAULT)
         os.close(context.fifo)
+
+
+_ENDING = (signals.HUP, signals.INT, signals.QUIT, signals.TERM)
+
+
+def _end(number: int, _frame: object) -> None:
+    os._exit(128 + number)
+
+
+@dataclass(frozen=True, slots=True)
+class CloseInherited:
+    """Descriptors that whoever called the runtime left open."""
+
+    descriptors: tuple[int, ...]
+    why: str
+
+    def describe(self) -> str:
+        return "exec " + " ".join(f"{descriptor}<&-" for descriptor in self.descriptors)
+
+    def apply(self, context: Context) -> None:
+        for descriptor in self.descriptors:
+            os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)
