@@ -13,10 +13,10 @@ import errno
 import os
 import time
 
-from onggi.errors import Conflict, Invalid, OnggiError, Unavailable
+from onggi.errors import Conflict, OnggiError
 from onggi.kernel import process, signals
 from onggi.kernel.cgroup.detect import detect
-from onggi.runc import bundle, state
+from onggi.runc import bundle, handover, state
 from onggi.runtime import container, init
 from onggi.trace import Trace
 from onggi.unwinding import ExitStack
@@ -24,7 +24,6 @@ from onggi.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from socket import socket
     from typing import Any
 
     from onggi.kernel.cgroup.layout import Layout
@@ -92,7 +91,7 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
     inherited = _inherited(3 + given.number("preserve-fds")) if waits else ()
     config = bundle.read(bundle_dir, given.get("config", "config.json"))
     terminal = bool((config.get("process") or {}).get("terminal"))
-    _check_terminal(given, terminal=terminal, detach=detach)
+    handover.check_terminal(given, terminal=terminal, detach=detach)
     with ExitStack() as undo:
         directory = state.reserve(root, container_id)
         undo.callback(state.release, directory)
@@ -106,7 +105,7 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
         if not detach:
             request = _in_foreground(request, given, undo)
         ready = None if waits else _ready_socket(directory)
-        sockets = _connect(given, undo)
+        sockets = handover.connect(given, undo)
         try:
             streams = None if terminal else (0, 1, 2)
             started = container.start(request, layout, streams, trace, born=lambda pid: state.born(kept, pid))
@@ -117,7 +116,7 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
         if options.has("debug"):
             _tell_debug(options, started.rows(trace))
         _warn(started.warnings, options)
-        _hand_out(given, sockets, started)
+        handover.hand_out(given, sockets, started)
         state.made(directory)
         notes = [] if waits else state.run_hooks(kept, "poststart", "running")
         if notes:
@@ -181,15 +180,6 @@ def _tell_debug(options: Options, rows: list[list[Any]]) -> None:
         tell(rows, options)
 
 
-def _check_terminal(given: Options, *, terminal: bool, detach: bool) -> None:
-    console = given.get("console-socket")
-    if detach and terminal and not console:
-        raise Invalid("run", "--detach", "cannot allocate tty if runc will detach without setting console socket")
-    if console and not (detach and terminal):
-        cause = "cannot use console socket if runc will not detach or allocate tty"
-        raise Invalid("run", "--console-socket", cause)
-
-
 def _in_foreground(request: Request, given: Options, undo: ExitStack) -> Request:
     """What who stays needs before the start: its orphans, its signals, the size of its terminal."""
     from onggi.runc.foreground import passed_on, with_size
@@ -197,7 +187,7 @@ def _in_foreground(request: Request, given: Options, undo: ExitStack) -> Request
     if not given.has("no-subreaper"):
         process.set_subreaper()
     undo.callback(signals.mask, signals.SET, signals.mask(signals.BLOCK, passed_on()))
-    return with_size(request)
+    return replace(request, spec=replace(request.spec, process=with_size(request.spec.process)))
 
 
 def _abandon(started: container.Started, layout: Layout, request: Request) -> None:
@@ -211,56 +201,6 @@ def _kept(request: Request, directory: str, bundle_dir: str, config: dict[str, A
     created = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09}Z"
     spec = request.spec
     kept = state.document(directory, bundle_dir, config, spec.root, spec.cgroups_path, created)
+    if not request.new_keyring:
+        kept["new_keyring"] = False  # nor for those that enter later
     return {**kept, "fifo": request.fifo} if request.fifo else kept
-
-
-def _connect(given: Options, undo: ExitStack) -> dict[str, socket]:
-    """The sockets that the caller named, connected: one that nobody listens on is told before anything is made."""
-    found = {}
-    for flag in ("console-socket", "pidfd-socket"):
-        if given.get(flag):
-            found[flag] = connected(given.get(flag))
-            undo.callback(found[flag].close)
-    return found
-
-
-def connected(path: str) -> socket:
-    """A stream socket to whoever listens there."""
-    import socket
-
-    end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        end.connect(path)
-    except OSError as error:
-        end.close()
-        raise Unavailable("connect to socket", path, (error.strerror or str(error)).lower()) from error
-    return end
-
-
-def _hand_out(given: Options, sockets: dict[str, socket], started: container.Started) -> None:
-    """The terminal, the pidfd and the pid to whom the caller named."""
-    if "console-socket" in sockets:
-        send_descriptor(sockets["console-socket"], b"/dev/ptmx", started.console)
-    if "pidfd-socket" in sockets:
-        send_descriptor(sockets["pidfd-socket"], b"standard", started.pidfd)
-    if given.get("pid-file"):
-        write_pid(given.get("pid-file"), started.pid)
-
-
-def send_descriptor(end: socket, name: bytes, descriptor: int) -> None:
-    """One descriptor, with its name, as runc does it."""
-    import socket
-
-    with end:
-        socket.send_fds(end, [name], [descriptor])
-
-
-def write_pid(path: str, pid: int) -> None:
-    """The pid in a file, whole or not at all."""
-    new = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-    try:
-        os.write(descriptor, str(pid).encode())
-    finally:
-        os.close(descriptor)
-    os.rename(new, path)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _NAME, FIFO, _CREATOR = "status", "exec.fifo", "creator"
 _SIGNS = frozenset("_+-.ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
 _LONGEST = 1024
-_OURS = ("cgroup", "started", "config", "external_descriptors", "fifo", "directory")
+_OURS = ("cgroup", "started", "config", "external_descriptors", "fifo", "directory", "new_keyring")
 """Members of the document that are ours, not the specification's."""
 
 
@@ -189,6 +189,18 @@ def is_same(kept: Json) -> bool:
     except OnggiError:
         return False
     return bool((found["pid"], found["started"]) == (kept["pid"], kept["started"]))
+
+
+def open_process(kept: Json) -> int:
+    """A pidfd of the container's first process and of no successor, owned by the caller; -1 when it is gone."""
+    try:
+        pidfd = os.pidfd_open(kept["pid"])
+    except ProcessLookupError:
+        return -1
+    if is_running(kept):
+        return pidfd
+    os.close(pidfd)
+    return -1
 
 
 def status(kept: Json, layout: Layout) -> str:

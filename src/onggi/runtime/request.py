@@ -90,6 +90,8 @@ class Request:
     """Descriptors from 3 on that are the program's."""
     inherited: tuple[int, ...] = ()
     """Descriptors of whoever called the runtime, which the init closes: those that an execve would close too late."""
+    best_effort: bool = True
+    """A limit that this process has not the right to set is a warning; False: an error, as the specification has it."""
 
 
 def from_json(document: Mapping[str, Any]) -> Request:
