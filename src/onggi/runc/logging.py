@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_SEALED = (
+    "what is `runc exeseal: using overlayfs for sealed /proc/self/exe` or `runc exeseal: using /proc/self/exe clone` for "
+    "runc: the interpreter is executed from a read-only mount of its own"
+)
+"""Who looks in runc's debug output how it is kept from being overwritten finds our answer."""
+
+
 def complain(error: OnggiError, options: Options, command: str) -> None:
     """An error: the end of the command."""
     text = worded(error)
@@ -49,8 +56,9 @@ def warn(text: str, options: Options) -> None:
 
 
 def tell(rows: list[list[Any]], options: Options) -> None:
-    """With `--debug`: every step that was done. Who knows runc's debug output finds its three landmarks."""
+    """With `--debug`: every step that was done. Who knows runc's debug output finds its landmarks."""
     before = ""
+    debug(_SEALED, options)
     for who, step, _, lasted, error, *_ in rows:
         if who == "init" and before != "init":
             debug("nsexec container setup: the init is in its namespaces", options)

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 
 def state(options: Options, _given: Options, container_id: str) -> int:
-    """`onggi-oci state ID`."""
-    return _print_json(kept_state.shown(kept_state.read(kept_state.root(options), container_id), detect()))
+    """`onggi-oci state ID`. Whoever waits for it to succeed waits for a container that can be started."""
+    found = kept_state.shown(kept_state.read(kept_state.root(options), container_id), detect())
+    if found["status"] == "creating":
+        raise NotFound("find container", container_id, "container does not exist yet: it is being created")
+    return _print_json(found)
 
 
 def list(options: Options, given: Options) -> int:
