@@ -16,7 +16,7 @@ import time
 from onggi.errors import Conflict, OnggiError
 from onggi.kernel import process, signals
 from onggi.kernel.cgroup.detect import detect
-from onggi.runc import bundle, handover, state
+from onggi.runc import bundle, outlets, state
 from onggi.runtime import container, init
 from onggi.trace import Trace
 from onggi.unwinding import ExitStack
@@ -91,7 +91,7 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
     inherited = _inherited(3 + given.number("preserve-fds")) if waits else ()
     config = bundle.read(bundle_dir, given.get("config", "config.json"))
     terminal = bool((config.get("process") or {}).get("terminal"))
-    handover.check_terminal(given, terminal=terminal, detach=detach)
+    outlets.check_terminal(given, terminal=terminal, detach=detach)
     with ExitStack() as undo:
         directory = state.reserve(root, container_id)
         undo.callback(state.release, directory)
@@ -105,7 +105,7 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
         if not detach:
             request = _in_foreground(request, given, undo)
         ready = None if waits else _ready_socket(directory)
-        sockets = handover.connect(given, undo)
+        sockets = outlets.connect(given, undo)
         try:
             streams = None if terminal else (0, 1, 2)
             started = container.start(request, layout, streams, trace, born=lambda pid: state.born(kept, pid))
@@ -116,7 +116,7 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
         if options.has("debug"):
             _tell_debug(options, started.rows(trace))
         _warn(started.warnings, options)
-        handover.hand_out(given, sockets, started)
+        outlets.hand_out(given, sockets, started)
         state.made(directory)
         notes = [] if waits else state.run_hooks(kept, "poststart", "running")
         if notes:
@@ -192,7 +192,7 @@ def _in_foreground(request: Request, given: Options, undo: ExitStack) -> Request
 
 def _abandon(started: container.Started, layout: Layout, request: Request) -> None:
     """Something after the start went wrong: no container."""
-    container.end(started.pid, started.pidfd, for_parent=False)
+    process.kill(started.pid, started.pidfd, for_parent=False)
     container.remove_cgroup(layout, request.spec.cgroups_path)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from onggi.kernel import signals
-from onggi.runc import kill, state
+from onggi.runc import state
 from onggi.unwinding import contextmanager, suppress
 from onggi.values import replace
 
@@ -54,6 +54,8 @@ def stay(
     """Wait for the container's end and clean up; its exit code, or 128 and the signal's number."""
     status = attend(started, ready)
     if not keep and state.is_same(kept):  # nobody has deleted it, or even made another of this id
+        from onggi.runc import kill
+
         for note in kill.destroy(root, kept, layout):
             from onggi.runc.logging import warn
 

@@ -7,13 +7,12 @@ and `main` (`onggi-oci`), each a process with one thread. You come from there; t
 from __future__ import annotations
 
 import os
-import select
 import sys
 import time
 
 from onggi import documents
 from onggi.errors import OnggiError, StartFailed
-from onggi.kernel import capability, process, signals, sockets
+from onggi.kernel import capability, process, sockets
 from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import Clone
 from onggi.kernel.sockets import SHUT_WR, Socket
@@ -107,7 +106,7 @@ def start(
             context.born_inside = born_inside
             context.keeper = theirs
             init.run(plan, request, context, stdio)
-        undo.callback(end, pid, pidfd, for_parent=for_parent)
+        undo.callback(process.kill, pid, pidfd, for_parent=for_parent)
         theirs.close()
         context.child = pid
         if born:
@@ -166,18 +165,6 @@ def _lead(plan: Plan, context: Context, ours: Socket) -> sync.Outcome:
 def _write_failed_trace(trace: Trace, outcome: sync.Outcome) -> None:
     for who, step, started, lasted, error in outcome.trace:
         trace.saw(Event(who, step, started, lasted, error))
-
-
-def end(pid: int, pidfd: int, *, for_parent: bool) -> None:
-    """Kill the init and wait until it is dead."""
-    signals.send_to_pidfd(pidfd, signals.KILL)
-    if for_parent:
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        poll.poll()
-    else:
-        os.waitpid(pid, 0)
-    os.close(pidfd)
 
 
 def remove_cgroup(layout: Layout, path: str) -> None:

@@ -34,7 +34,6 @@ _STREAMS = ("run.oci.hooks.stdout", "run.oci.hooks.stderr")
 """Annotations: files that hooks write to, made if need be."""
 _GLANCE = 50
 """Milliseconds after which who waits for a hook looks whether somebody wants an end of it."""
-_ENDING = (signals.HUP, signals.INT, signals.QUIT, signals.TERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +152,7 @@ def run(
     After its time-out it is killed with its whole group.
     """
     stdin, stdout, stderr = (os.memfd_create(f"hook-{name}", os.MFD_CLOEXEC) for name in ("state", "out", "err"))
-    held = signals.mask(signals.BLOCK, _ENDING)
+    held = signals.mask(signals.BLOCK, signals.END_A_PROCESS)
     try:
         os.write(stdin, documents.dumps(document))
         os.lseek(stdin, 0, os.SEEK_SET)
@@ -204,7 +203,7 @@ def _wait(pid: int, timeout: int | None) -> str:
         deadline = None if timeout is None else time.monotonic() + max(timeout, 0)
         while not poll.poll(_GLANCE):
             late = deadline is not None and time.monotonic() >= deadline
-            asked = next(iter(signals.pending() & set(_ENDING)), 0)
+            asked = next(iter(signals.pending() & set(signals.END_A_PROCESS)), 0)
             if late or asked:
                 os.killpg(pid, signals.KILL)
                 break

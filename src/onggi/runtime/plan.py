@@ -230,6 +230,7 @@ def _inside(request: Request, layout: Layout, *, network_ahead: bool) -> Iterato
         joined = tuple(write.directory for write in layout.joins(spec.cgroups_path, born_inside=False))
         why = "linux.cgroupsPath: in the group before anything else, with all that it will ever fork"
         yield surroundings.JoinCgroup(spec.cgroups_path, joined, why)
+    yield rights.ResetAffinity("its processors are the group's, not the caller's")
     if network_ahead:
         yield surroundings.EnterNetwork(
             "linux.namespaces: a network of its own, 127.0.0.1 up, made ahead of the request"
@@ -253,12 +254,13 @@ def _inside(request: Request, layout: Layout, *, network_ahead: bool) -> Iterato
         yield mounts.BindRoot(spec.root, "root.path: pivot_root needs a mount")
     if _new(spec, "user"):
         yield from _host_files(request)
-        yield surroundings.BecomeRoot("linux.namespaces: everything below needs root of the new user namespace")
+        yield rights.BecomeRoot("linux.namespaces: everything below needs root of the new user namespace")
     for entry in spec.mounts:
         yield from _mount(entry, request, layout)
     yield from _devices(spec)
     if spec.process.terminal:
-        yield devices.OpenConsole(spec.process.console_size, "process.terminal")
+        yield from becoming.open_terminal(spec.process)
+        yield devices.ShowConsole("process.terminal: where programs look for it")
     yield from _identity(request)
     yield from _sysctls(spec, of_network=False)
 
@@ -334,7 +336,7 @@ def _identity(request: Request) -> Iterator[Step]:
         yield rights.FindUser(request.user, request.extra_groups, "the image's USER, read without NSS (CVE-2019-14271)")
     else:
         yield rights.TakeUser(process.uid, process.gid, process.additional_gids, "process.user")
-    yield rights.MakeDirectory(process.cwd, "process.cwd: made when the image lacks it")
+    yield mounts.MakeDirectory(process.cwd, "process.cwd: made when the image lacks it")
     if not _new(request.spec, "user"):
         yield from _host_files(request)
     if request.spec.hostname or request.spec.domainname:
@@ -392,7 +394,8 @@ def _rights(request: Request) -> Iterator[Step]:
     process = request.spec.process
     yield from becoming.limits(process, best_effort=request.best_effort)
     keyring = f"_ses.{request.id}" if request.new_keyring else ""
-    yield rights.NewSession(keyring, "its own session, terminal and keyring")
+    yield rights.NewSession(keyring, "its own session and keyring")
+    yield from becoming.take_terminal(process)
     cpus = (request.spec.resources.get("cpu") or {}).get("cpus") or ""
     yield from becoming.attributes(process, request.spec.personality, request.spec.memory_policy, cpus)
     if not process.no_new_privileges:  # without no_new_privs it takes CAP_SYS_ADMIN, so before the capabilities go

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from onggi.kernel import process, signals, sockets
+from onggi.kernel import process, sockets
 from onggi.kernel.cgroup.limits import DeviceProgram, Write
 from onggi.kernel.flags import Clone
 from onggi.oci.runtime import IdMap
@@ -42,19 +42,8 @@ class WaitForStart:
         return "read -n 1 < exec.fifo"
 
     def apply(self, context: Context) -> None:
-        for number in _ENDING:  # the first process of a pid namespace is sent what it has a handler for, and no other
-            signals.handle(number, _end)
         os.read(context.fifo, 1)
-        for number in _ENDING:
-            signals.handle(number, signals.DEFAULT)
         os.close(context.fifo)
-
-
-_ENDING = (signals.HUP, signals.INT, signals.QUIT, signals.TERM)
-
-
-def _end(number: int, _frame: object) -> None:
-    os._exit(128 + number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,21 +244,6 @@ class MapIds:
             os.write(descriptor, self._text().replace("\\n", "\n").encode())
         finally:
             os.close(descriptor)
-
-
-@dataclass(frozen=True, slots=True)
-class BecomeRoot:
-    """Take the ids that are root inside the new user namespace."""
-
-    why: str
-
-    def describe(self) -> str:
-        return "setpriv --reuid 0 --regid 0 --clear-groups"
-
-    def apply(self, context: Context) -> None:
-        os.setgroups(())
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the caller of `create`, `run` or `exec` is handed: the terminal, a pidfd and the pid, where it named who gets them.
+"""Where the caller wants a new process's pid, pidfd and terminal: a file, and sockets that somebody listens on.
 
 Callers: `create`, `exec`. Read next: `foreground`, and runc's docs/terminals.md.
 """
