@@ -15,8 +15,7 @@ import time
 
 from onggi.errors import Conflict, OnggiError
 from onggi.kernel import process, signals
-from onggi.kernel.cgroup.detect import detect
-from onggi.runc import bundle, outlets, state
+from onggi.runc import bundle, groups, outlets, state
 from onggi.runtime import container, init
 from onggi.trace import Trace
 from onggi.unwinding import ExitStack
@@ -44,8 +43,9 @@ def run(options: Options, given: Options, container_id: str) -> int:
 
 def start(options: Options, _given: Options, container_id: str) -> int:
     """`onggi-oci start ID`."""
-    root, layout = state.root(options), detect()
+    root = state.root(options)
     kept = state.read(root, container_id)
+    layout = state.layout_of(kept)
     now = state.status(kept, layout)
     if now != "created":
         raise Conflict("start container", container_id, _NOT_CREATED.get(now, f"it is in the {now} state"))
@@ -96,11 +96,13 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
         directory = state.reserve(root, container_id)
         undo.callback(state.release, directory)
         fifo = os.path.join(directory, state.FIFO) if waits else ""
-        request = bundle.request(container_id, bundle_dir, config, os.path.join(root, ".seccomp"), given, fifo)
+        layout, group = groups.of_config(config, container_id, options)
+        request = bundle.request(container_id, bundle_dir, config, os.path.join(root, ".seccomp"), given, fifo, group)
         request = _with_callers(replace(request, inherited=inherited), directory)
-        layout, trace = detect(), Trace()
-        kept = _kept(request, directory, bundle_dir, config)
-        state.write(kept)
+        trace, kept = Trace(), _kept(request, directory, config, layout)
+        state.write(
+            {**kept, "cgroup": ""} if layout.exists(group) else kept
+        )  # what is there is not ours to remove, yet
         undo.callback(_stopped, kept, options)
         if not detach:
             request = _in_foreground(request, given, undo)
@@ -196,11 +198,11 @@ def _abandon(started: container.Started, layout: Layout, request: Request) -> No
     container.remove_cgroup(layout, request.spec.cgroups_path)
 
 
-def _kept(request: Request, directory: str, bundle_dir: str, config: dict[str, Any]) -> dict[str, Any]:
+def _kept(request: Request, directory: str, config: dict[str, Any], layout: Layout) -> dict[str, Any]:
     seconds, nanoseconds = divmod(time.time_ns(), 10**9)
     created = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09}Z"
     spec = request.spec
-    kept = state.document(directory, bundle_dir, config, spec.root, spec.cgroups_path, created)
+    kept = state.document(directory, request.bundle, config, spec.root, spec.cgroups_path, created, layout)
     if not request.new_keyring:
         kept["new_keyring"] = False  # nor for those that enter later
     return {**kept, "fifo": request.fifo} if request.fifo else kept

@@ -12,7 +12,6 @@ import posixpath
 from onggi import documents
 from onggi.errors import Conflict, Invalid, NotFound, Unsupported
 from onggi.kernel import capability, process, signals
-from onggi.kernel.cgroup.detect import detect
 from onggi.kernel.cgroup.limits import Write
 from onggi.oci.runtime import parse_process
 from onggi.runc import outlets, state
@@ -45,8 +44,9 @@ _NOT_RUNNING = {
 
 def exec(options: Options, given: Options, container_id: str, *words: str) -> int:
     """`onggi-oci exec ID COMMAND…`; in the foreground the exit status is the program's."""
-    root, layout, detach = state.root(options), detect(), given.has("detach")
+    root, detach = state.root(options), given.has("detach")
     kept = state.read(root, container_id)
+    layout = state.layout_of(kept)
     now = state.status(kept, layout)
     if now == "stopped" or (now == "paused" and not given.has("ignore-paused")):
         raise Conflict("exec in container", container_id, _NOT_RUNNING[now])

@@ -58,7 +58,7 @@ def _table(rows: Rows) -> str:
 def spec(_options: Options, given: Options) -> int:
     """`onggi-oci spec [--bundle DIR] [--rootless]`."""
     path = os.path.join(given.get("bundle", "."), "config.json")
-    document = documents.example()
+    document = documents.example(v2=detect().mode == "v2")
     if given.has("rootless"):
         document = documents.rootless(document, os.geteuid(), os.getegid())
     try:

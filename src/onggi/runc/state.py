@@ -16,13 +16,14 @@ import os
 
 from onggi import documents
 from onggi.errors import Conflict, Invalid, NotFound, OnggiError
+from onggi.kernel.cgroup.detect import detect
+from onggi.kernel.cgroup.layout import NONE, Layout
 from onggi.oci.runtime import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
-    from onggi.kernel.cgroup.layout import Layout
     from onggi.runc.words import Options
 
     Json: TypeAlias = dict[str, Any]
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _NAME, FIFO, _CREATOR = "status", "exec.fifo", "creator"
 _SIGNS = frozenset("_+-.ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
 _LONGEST = 1024
-_OURS = ("cgroup", "started", "config", "external_descriptors", "fifo", "directory", "new_keyring")
+_OURS = ("cgroup", "cgroup_paths", "started", "config", "external_descriptors", "fifo", "directory", "new_keyring")
 """Members of the document that are ours, not the specification's."""
 
 
@@ -99,8 +100,8 @@ def release(directory: str) -> None:
         return
 
 
-def document(directory: str, bundle: str, config: Json, rootfs: str, cgroup: str, created: str) -> Json:
-    """What is kept of a container that has no process yet."""
+def document(directory: str, bundle: str, config: Json, rootfs: str, cgroup: str, created: str, layout: Layout) -> Json:
+    """What is kept of a container that has no process yet; `cgroup` is its group's path in that layout."""
     return {
         "ociVersion": str(config.get("ociVersion") or VERSION),
         "id": os.path.basename(directory),
@@ -113,6 +114,7 @@ def document(directory: str, bundle: str, config: Json, rootfs: str, cgroup: str
         "owner": "root" if os.geteuid() == 0 else str(os.geteuid()),
         "directory": directory,
         "cgroup": cgroup,
+        "cgroup_paths": layout.paths(cgroup) if cgroup else {},
         "started": 0,
         "config": config,
         "external_descriptors": documents.dumps([_descriptor(number) for number in (0, 1, 2)]).decode(),
@@ -203,12 +205,18 @@ def open_process(kept: Json) -> int:
     return -1
 
 
-def status(kept: Json, layout: Layout) -> str:
+def layout_of(kept: Json, host: Layout | None = None) -> Layout:
+    """The layout in which `kept["cgroup"]` is the path of the container's group; without hierarchies when it has none."""
+    return (host or detect()).of_paths(kept["cgroup"], kept["cgroup_paths"]) if kept["cgroup"] else NONE
+
+
+def status(kept: Json, host: Layout) -> str:
     """creating, created, running, paused or stopped, as the kernel has it now."""
     if creator(kept["directory"]):
         return "creating"
     if not is_running(kept):
         return "stopped"
+    layout = layout_of(kept, host)
     if layout.exists(kept["cgroup"]) and layout.is_frozen(kept["cgroup"]):
         return "paused"
     return "created" if kept.get("fifo") and os.path.exists(kept["fifo"]) else "running"

@@ -96,7 +96,7 @@ def start(
     if not plan.clone.flags & Clone.NEWNET:
         context.network = network_ahead
     with ExitStack() as undo:
-        undo.callback(remove_cgroup, layout, request.spec.cgroups_path)
+        undo.callback(_undo_cgroup, context, request.spec.cgroups_path)
         carry_out(plan.before, context)
         ours, theirs = sync.pair()
         undo.callback(ours.close)
@@ -167,14 +167,27 @@ def _write_failed_trace(trace: Trace, outcome: sync.Outcome) -> None:
         trace.saw(Event(who, step, started, lasted, error))
 
 
+def _undo_cgroup(context: Context, path: str) -> None:
+    """As `remove_cgroup`, if there is a group by now; what was there before us stays."""
+    if context.group is not None:
+        _clear(path, context.layout, context.group)
+
+
 def remove_cgroup(layout: Layout, path: str) -> None:
     """Kill whoever is in the group and remove it; what hinders that is told, and does not hide the first failure."""
     if path:
-        try:
-            layout.kill(path)
+        _clear(path, layout)
+
+
+def _clear(path: str, layout: Layout, made: tuple[str, ...] | None = None) -> None:
+    try:
+        layout.kill(path)
+        if made is not None:
+            layout.discard(made)
+        else:
             layout.remove(path)
-        except OnggiError as error:
-            sys.stderr.write(f"{error}\n")
+    except OnggiError as error:
+        sys.stderr.write(f"{error}\n")
 
 
 def warm_up(layout: Layout) -> None:

@@ -35,6 +35,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from onggi.kernel.cgroup.limits import Limits
+
 SHARED = "onggi-shared"
 """A mount's type: of another container, whose mount namespace is the mount's source."""
 _CLONE = {
@@ -100,11 +102,12 @@ def build(request: Request, layout: Layout, *, network_ahead: bool = False) -> P
     spec = request.spec
     network_ahead = network_ahead and _new(spec, "network") and not _new(spec, "user")
     inside, mapping = tuple(_inside(request, layout, network_ahead=network_ahead)), tuple(_id_maps(request))
+    limits = layout.limits(spec.cgroups_path or "/", spec.resources)
     if _new(spec, "user"):
         handed, inside = _hand_over(request, inside)
         mapping += handed
     return Plan(
-        before=(*_hold(request), *_limits(spec, layout), *_birthplace(spec)),
+        before=(*_hold(request), *_limits(request, layout, limits), *_birthplace(spec)),
         clone=_namespaces(spec, network_ahead=network_ahead),
         mapping=mapping,
         beside=tuple(_beside(request)),
@@ -112,7 +115,7 @@ def build(request: Request, layout: Layout, *, network_ahead: bool = False) -> P
         after=tuple(_after(request, network_ahead=network_ahead)),
         at_start=tuple(_at_start(request)),
         hooks=tuple(_hooks(request, "creating", "prestart", "createRuntime")),
-        warnings=tuple(missing.text() for missing in layout.missing(spec.resources)),
+        warnings=tuple(missing.text() for missing in limits.missing),
     )
 
 
@@ -134,12 +137,15 @@ def _hooks(request: Request, status: str, *kinds: str) -> Iterator[Step]:
         yield from hooks.steps(kind, request.spec.hooks.get(kind, ()), state, status)
 
 
-def _limits(spec: Spec, layout: Layout) -> Iterator[Step]:
-    if not spec.cgroups_path:
+def _limits(request: Request, layout: Layout, limits: Limits) -> Iterator[Step]:
+    path = request.spec.cgroups_path
+    if not path:
         return
-    directories = tuple(layout.directories(spec.cgroups_path))
-    yield surroundings.CreateCgroup(spec.cgroups_path, directories, "linux.cgroupsPath: limits belong to a group")
-    for write in layout.writes(spec.cgroups_path, spec.resources):
+    why = "linux.cgroupsPath: limits belong to a group"
+    yield surroundings.CreateCgroup(path, layout.directories(path), request.take_empty_cgroup, why)
+    if not request.best_effort:
+        limits.insist()
+    for write in limits.writes:
         yield surroundings.LimitCgroup(write, "linux.resources: in force before the first instruction")
 
 
@@ -285,10 +291,14 @@ def _mount(entry: Mount, request: Request, layout: Layout) -> Iterator[Step]:
 def _cgroup_mounts(entry: Mount, options: MountOptions, request: Request, layout: Layout) -> Iterator[Step]:
     """The container's own groups where it expects the hierarchies; the whole of them without a cgroup namespace."""
     private = request.private_cgroup and request.spec.cgroups_path != ""
-    own = request.spec.cgroups_path if private else "/"
     why = "mounts: the container sees its own groups only" if private else "mounts: cgroupns=host"
+    seen = (
+        layout.directories(request.spec.cgroups_path)
+        if private
+        else tuple(hierarchy.directory for hierarchy in layout.mounts)
+    )
     if layout.mode == "v2":
-        (unified,) = layout.directories(own)
+        (unified,) = seen
         yield mounts.MountBind(unified, entry.destination, options, why)
         return
     tree = MountOptions(
@@ -297,7 +307,7 @@ def _cgroup_mounts(entry: Mount, options: MountOptions, request: Request, layout
         words=("nosuid", "mode=755"),
     )
     yield mounts.MountFilesystem("tmpfs", "cgroup", entry.destination, tree, why)
-    for hierarchy, directory in zip(layout.mounts, layout.directories(own), strict=True):
+    for hierarchy, directory in zip(layout.mounts, seen, strict=True):
         name = hierarchy.directory.rpartition("/")[2]
         yield mounts.MountBind(directory, f"{entry.destination}/{name}", options, why)
     if options.attributes & MountAttr.RDONLY:

@@ -91,7 +91,9 @@ class Request:
     inherited: tuple[int, ...] = ()
     """Descriptors of whoever called the runtime, which the init closes: those that an execve would close too late."""
     best_effort: bool = True
-    """A limit that this process has not the right to set is a warning; False: an error, as the specification has it."""
+    """A limit that this host or process cannot set is a warning; False: an error, as the specification has it."""
+    take_empty_cgroup: bool = False
+    """A cgroup that is there already is taken, if nobody is in it; False: it is somebody else's."""
 
 
 def from_json(document: Mapping[str, Any]) -> Request:

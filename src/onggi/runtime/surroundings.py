@@ -67,13 +67,15 @@ class CreateCgroup:
 
     path: str
     directories: tuple[str, ...]
+    take_empty: bool
+    """Whether one that is there is taken, if nobody is in it."""
     why: str
 
     def describe(self) -> str:
         return "mkdir -p " + " ".join(self.directories)
 
     def apply(self, context: Context) -> None:
-        context.warnings += [missing.text() for missing in context.layout.create(self.path)]
+        context.group = context.layout.create(self.path, take_empty=self.take_empty)
 
 
 @dataclass(frozen=True, slots=True)
