@@ -83,9 +83,11 @@ def start(
     network_ahead: int = -1,
     *,
     for_parent: bool = False,
+    born: Callable[[int], None] | None = None,
 ) -> Started:
     """Carry out the plan up to the container's first instruction; on failure nothing is left and it says why.
 
+    `born` is told the init's pid before any program of the container, or a hook, runs.
     `network_ahead` is a namespace from `make_network_ahead`, borrowed, or -1. With `for_parent` the container is our
     parent's child (CLONE_PARENT), who collects it.
     """
@@ -107,6 +109,8 @@ def start(
         undo.callback(process.kill, pid, pidfd, for_parent=for_parent)
         theirs.close()
         context.child = pid
+        if born:
+            born(pid)
         outcome = sync.Outcome(on_listener=_listener(request, pid, pidfd))
         _lead(plan, context, ours, outcome)
         if outcome.failure or not outcome.executing:

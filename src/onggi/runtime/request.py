@@ -100,6 +100,8 @@ class Request:
     """Descriptors from 3 on that are the program's."""
     listener: Listener | None = None
     """With a filter that has calls to be answered by somebody else."""
+    inherited: tuple[int, ...] = ()
+    """Descriptors of whoever called the runtime, which the init closes: those that an execve would close too late."""
     best_effort: bool = True
     """A limit that this host or process cannot set is a warning; False: an error, as the specification has it."""
     take_empty_cgroup: bool = False
