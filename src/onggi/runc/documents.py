@@ -56,6 +56,21 @@ def example(*, v2: bool = True) -> dict[str, Any]:
     }
 
 
+def rootless(document: dict[str, Any], uid: int, gid: int) -> dict[str, Any]:
+    """The example for a user who is not root: root inside is this user, and nothing is asked that only root may do."""
+    linux = document["linux"]
+    kinds = [entry["type"] for entry in linux["namespaces"] if entry["type"] != "network"]
+    linux["namespaces"] = [{"type": kind} for kind in (*kinds, "user")]
+    linux["uidMappings"] = [{"containerID": 0, "hostID": uid, "size": 1}]
+    linux["gidMappings"] = [{"containerID": 0, "hostID": gid, "size": 1}]
+    del linux["resources"]
+    for mount in document["mounts"]:
+        if mount["destination"] == "/sys":
+            mount |= {"type": "none", "source": "/sys", "options": ["rbind", *_QUIET, "ro"]}
+        mount["options"] = [option for option in mount["options"] if not option.startswith(("uid=", "gid="))]
+    return document
+
+
 def _mount(destination: str, kind: str, options: list[str]) -> dict[str, Any]:
     return {"destination": destination, "type": kind, "source": kind, "options": options}
 

@@ -63,6 +63,7 @@ def exec(options: Options, given: Options, container_id: str, *words: str) -> in
 
             undo.callback(signals.mask, signals.SET, signals.mask(signals.BLOCK, passed_on()))
             entry = replace(entry, process=with_size(entry.process))
+        sockets = outlets.connect(given, undo)
         started = enter.start(entry, layout, container, None if terminal else (0, 1, 2), Trace())
         with ExitStack() as unstart:
             unstart.callback(process.kill, started.pid, started.pidfd, for_parent=False)
@@ -70,7 +71,7 @@ def exec(options: Options, given: Options, container_id: str, *words: str) -> in
                 from onggi.runc.logging import warn
 
                 warn(warning, options)
-            outlets.hand_out(given, started, b"setns")
+            outlets.hand_out(given, sockets, started, b"setns")
             unstart.pop_all()
         if detach:
             return 0

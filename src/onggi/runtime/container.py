@@ -26,6 +26,7 @@ from onggi.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 
@@ -76,9 +77,11 @@ def start(
     network_ahead: int = -1,
     *,
     for_parent: bool = False,
+    born: Callable[[int], None] | None = None,
 ) -> Started:
     """Carry out the plan up to the container's first instruction; on failure nothing is left and it says why.
 
+    `born` is told the init's pid before any program of the container, or a hook, runs.
     `network_ahead` is a namespace from `make_network_ahead`, borrowed, or -1. With `for_parent` the container is our
     parent's child (CLONE_PARENT), who collects it.
     """
@@ -100,6 +103,8 @@ def start(
         undo.callback(process.kill, pid, pidfd, for_parent=for_parent)
         theirs.close()
         context.child = pid
+        if born:
+            born(pid)
         outcome = _lead(plan, context, ours)
         if outcome.failure or not outcome.executing:
             _write_failed_trace(trace, outcome)

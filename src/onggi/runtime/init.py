@@ -106,7 +106,9 @@ def _end(number: int, _frame: object) -> NoReturn:
 def tell_failure(keeper: Socket, error: OnggiError, trace: Trace, context: Context) -> None:
     """To the keeper; when it is gone, because we were only created, to the container's own stderr."""
     if context.keeper is None:
-        os.write(2, f"{error}\n".encode())
+        facts = error.facts
+        words = f"exec {facts['command']}: {facts['reason']}" if facts.get("call") == "execve" else str(error)
+        os.write(2, f"{words}\n".encode())
         os._exit(255)
     message = {"failed": error.to_fields(), "trace": rows(trace.events), "warnings": context.warnings}
     try:

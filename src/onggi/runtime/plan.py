@@ -130,6 +130,8 @@ def _hooks(request: Request, status: str, *kinds: str) -> Iterator[Step]:
     from onggi.runtime import hooks
 
     annotations = tuple((name, str(value)) for name, value in request.spec.annotations.items())
+    if hooks.wants_streams(request.spec.annotations) and kinds[0] in ("prestart", "createContainer"):
+        yield hooks.OpenStreams(annotations, "annotations: run.oci.hooks.stdout and run.oci.hooks.stderr")
     state = hooks.State(request.spec.version, request.id, request.bundle, annotations)
     for kind in kinds:
         yield from hooks.steps(kind, request.spec.hooks.get(kind, ()), state, status)
@@ -228,6 +230,8 @@ def _beside(request: Request) -> Iterator[Step]:
 
 def _inside(request: Request, layout: Layout, *, network_ahead: bool) -> Iterator[Step]:
     spec = request.spec
+    if request.inherited:
+        yield surroundings.CloseInherited(request.inherited, "no file of the runtime's caller stays open in who waits")
     if spec.cgroups_path:
         joined = tuple(write.directory for write in layout.joins(spec.cgroups_path, born_inside=False))
         why = "linux.cgroupsPath: in the group before anything else, with all that it will ever fork"

@@ -88,6 +88,8 @@ class Request:
     new_keyring: bool = True
     kept_fds: int = 0
     """Descriptors from 3 on that are the program's."""
+    inherited: tuple[int, ...] = ()
+    """Descriptors of whoever called the runtime, which the init closes: those that an execve would close too late."""
     best_effort: bool = True
     """A limit that this host or process cannot set is a warning; False: an error, as the specification has it."""
     take_empty_cgroup: bool = False

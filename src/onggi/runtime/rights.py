@@ -331,7 +331,9 @@ class Execute:
             os.execve(context.program, self.args, context.environment)
         except OSError as error:
             code = _EXEC_CODES.get(error.errno or 0, "exec.failed")
-            raise cannot_execute(self.args[0], code, (error.strerror or "").lower(), error.errno or 0) from error
+            failure = cannot_execute(self.args[0], code, (error.strerror or "").lower(), error.errno or 0)
+            failure.facts["call"] = "execve"
+            raise failure from error
 
 
 def find_program(name: str, path: str) -> str:
