@@ -11,9 +11,10 @@ import os
 import time
 
 from onggi.errors import Conflict
+from onggi.kernel import process
 from onggi.kernel.cgroup.layout import Layout
 from onggi.oci.runtime import IdMap, parse_process
-from onggi.runtime import container, enter
+from onggi.runtime import enter
 from onggi.runtime.entry import Entry, build
 from onggi.runtime.handover import Made, pipes
 from onggi.runtime.log import open_log
@@ -48,7 +49,7 @@ def make(document: Json, layout: Layout, trace: Trace) -> Made:
         entered.pidfd,
         [log, *ours],
         entered.rows,
-        lambda: container.end(entered.pid, entered.pidfd, for_parent=True),
+        lambda: process.kill(entered.pid, entered.pidfd, for_parent=True),
     )
 
 
