@@ -30,12 +30,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def read_request(memory: int) -> Request:
-    """The request in a memory file."""
-    size = os.fstat(memory).st_size
-    return from_json(documents.loads(os.pread(memory, size, 0)))
-
-
 @dataclass(slots=True)
 class Started:
     """A container that runs: its pid on the host, the pidfd (owned), the terminal's master or -1 (owned), the trace."""
