@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Json: TypeAlias = dict[str, Any]
 
-_REFUSED = ("apparmorProfile", "selinuxLabel", "scheduler", "ioPriority")
+_REFUSED = ("apparmorProfile", "selinuxLabel")
 _FROM_CONTAINER = (
     "capabilities", "apparmorProfile", "selinuxLabel", "rlimits", "ioPriority", "scheduler", "execCPUAffinity",
 )  # fmt: skip
@@ -177,6 +177,10 @@ def _entry(kept: Json, process: Json, layout: Layout, root: str, given: Options)
         seccomp_flags=flags,
         new_keyring=kept.get("new_keyring", True),
         kept_fds=given.number("preserve-fds"),
+        personality=linux.get("personality"),
+        memory_policy=linux.get("memoryPolicy"),
+        cpus=((linux.get("resources") or {}).get("cpu") or {}).get("cpus") or "",
+        best_effort=False,
     )
 
 

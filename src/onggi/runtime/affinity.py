@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import os
 
-from onggi.errors import Invalid
+from onggi.oci.ranges import parse_ranges
 from onggi.runtime.steps import Context
 from onggi.values import dataclass
 
-_MOST = 8192
-"""Processors that Linux can have (CONFIG_NR_CPUS)."""
 _ALL = range(1024)
 """More than nearly any machine has; the kernel takes those that are there."""
 
@@ -50,13 +48,5 @@ class ResetAffinity:
 
 def processors(text: str) -> tuple[int, ...]:
     """`0-3,7` → (0, 1, 2, 3, 7), as cpuset(7) has lists; Invalid says what is no list."""
-    found: set[int] = set()
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not (first.isdigit() and (last.isdigit() or not dash)):
-            raise Invalid("read processors", text, f"{part!r} is neither a number nor a range of them")
-        low, high = int(first), int(last or first)
-        if not low <= high < _MOST:
-            raise Invalid("read processors", text, f"{part!r} is no range of processors below {_MOST}")
-        found.update(range(low, high + 1))
-    return tuple(sorted(found))
+    mask = parse_ranges(text)
+    return tuple(number for number in range(mask.bit_length()) if mask >> number & 1)

@@ -14,7 +14,28 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from onggi.oci.runtime import Json
+
 _UMASK = 0o022
+
+
+def limits(process: Process, *, best_effort: bool) -> Iterator[Step]:
+    """Its limits, once no more files have to be opened."""
+    if process.rlimits:
+        from onggi.runtime import limits
+
+        yield limits.SetRlimits(limits.checked(process.rlimits), best_effort, "process.rlimits")
+
+
+def attributes(process: Process, personality: Json | None, memory_policy: Json | None, cpus: str) -> Iterator[Step]:
+    """How it is scheduled, while it has every right, and before a filter could forbid the calls.
+
+    `cpus`: the processors that its group is bound to, if it is.
+    """
+    if not (process.scheduler is process.io_priority is personality is memory_policy is None):
+        from onggi.runtime import attributes
+
+        yield from attributes.steps(process, personality, memory_policy, cpus)
 
 
 def user(process: Process, *, may_set_groups: bool) -> Iterator[Step]:

@@ -7,9 +7,10 @@
 The joiner is in none of the container's pid namespaces (setns(2) chooses only where children are born), so that the
 container cannot see, stop, kill or trace it while it still has our rights, and its own descriptors have no name in the
 container's /proc. With `no_new_privs`, or without a filter, even the capabilities are gone before the process is born.
-Else the filter needs CAP_SYS_ADMIN, and a filter might refuse the birth: then the process itself drops them, after it.
+Else the filter needs CAP_SYS_ADMIN, and a filter might refuse the birth; or a scheduler's policy, which needs CAP_SYS_NICE,
+would be lost by it: then the process itself drops them, after it.
 
-Why this order: groups first, so that limits hold; rlimits before a user namespace, in which none can be raised; the
+Why this order: groups first, so that limits hold; hard rlimits before a user namespace, in which none can be raised; the
 host's files before the mount namespace, after which the host's names lead to the container's files. You come from
 `runc/exec`; the steps are in `joins`, `rights`, `surroundings`, `affinity`; the next door is `enter`.
 """
@@ -26,6 +27,8 @@ from onggi.values import dataclass
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from onggi.oci.runtime import Json
 
 _FLAGS = {
     "user": Clone.NEWUSER,
@@ -66,6 +69,12 @@ class Entry:
     new_keyring: bool = True
     kept_fds: int = 0
     """Descriptors from 3 on that are the program's."""
+    personality: Json | None = None
+    memory_policy: Json | None = None
+    cpus: str = ""
+    """The processors that the container is bound to, if it is."""
+    best_effort: bool = True
+    """As in `Request`: a limit that we have not the right to set is a warning."""
 
     def affinity(self, moment: str) -> tuple[int, ...]:
         """`process.execCPUAffinity`'s processors, `initial` or `final`; empty when it says nothing."""
@@ -89,7 +98,8 @@ class Plan:
 
 def build(entry: Entry) -> Plan:
     """The plan of this entry."""
-    ahead = entry.process.no_new_privileges or not entry.seccomp
+    needs_rights = not (entry.process.scheduler is entry.process.io_priority is None)
+    ahead = (entry.process.no_new_privileges or not entry.seccomp) and not needs_rights
     return Plan(tuple(_join(entry, ahead=ahead)), tuple(_own(entry, ahead=ahead)))
 
 
@@ -99,9 +109,12 @@ def _join(entry: Entry, *, ahead: bool) -> Iterator[Step]:
     yield from _groups(entry)
     yield from becoming.read_filter(entry.seccomp)
     if process.oom_score_adj is not None:
-        yield rights.SetOomScore(process.oom_score_adj, "process.oomScoreAdj")
+        yield rights.SetOomScore(process.oom_score_adj, entry.best_effort, "process.oomScoreAdj")
     if process.rlimits:
-        yield rights.SetRlimits(process.rlimits, "process.rlimits: a user namespace could raise none")
+        from onggi.runtime import limits
+
+        why = "process.rlimits: a user namespace could raise none"
+        yield limits.RaiseRlimits(limits.checked(process.rlimits), entry.best_effort, why)
     flags = Clone(0)
     for kind in entry.namespaces:
         flags |= _FLAGS[kind]
@@ -139,17 +152,19 @@ def _user(entry: Entry) -> Step:
         why = "the user's name, read without NSS (CVE-2019-14271)"
         return rights.FindUser(entry.user, entry.extra_groups, why)
     process = entry.process
-    groups = tuple(dict.fromkeys((process.gid, *process.additional_gids)))
-    return rights.TakeUser(process.uid, process.gid, groups, "process.user")
+    return rights.TakeUser(process.uid, process.gid, process.additional_gids, "process.user")
 
 
 def _own(entry: Entry, *, ahead: bool) -> Iterator[Step]:
     process = entry.process
     yield rights.NewSession("", "its own session and terminal")
-    if not ahead:
+    yield from becoming.limits(process, best_effort=entry.best_effort)
+    yield from becoming.attributes(process, entry.personality, entry.memory_policy, entry.cpus)
+    if not process.no_new_privileges:  # without no_new_privs it takes CAP_SYS_ADMIN
         yield from becoming.load_filter(entry.seccomp, entry.seccomp_flags)
+    if not ahead:
         yield from becoming.user(process, may_set_groups=entry.may_set_groups)
         yield becoming.program(process)
-    else:
+    if process.no_new_privileges:
         yield from becoming.load_filter(entry.seccomp, entry.seccomp_flags)
     yield rights.Execute(process.args, entry.kept_fds, "process.args")

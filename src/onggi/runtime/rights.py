@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import stat
 
 from onggi.errors import KernelError, StartFailed
 from onggi.kernel import capability, process, tty
 from onggi.kernel.path import open_in_root
-from onggi.oci.runtime import Capabilities, Rlimit
+from onggi.oci.runtime import Capabilities
 from onggi.runtime.mounts import target
 from onggi.runtime.passwd import User, resolve
 from onggi.runtime.steps import Context
@@ -81,34 +80,11 @@ def _read(root: int, path: str) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class SetRlimits:
-    """Limits of one process: setrlimit(2)."""
-
-    limits: tuple[Rlimit, ...]
-    why: str
-
-    def describe(self) -> str:
-        return "prlimit " + " ".join(
-            f"--{r.type.removeprefix('RLIMIT_').lower()}={r.soft}:{r.hard}" for r in self.limits
-        )
-
-    def apply(self, context: Context) -> None:
-        for limit in self.limits:
-            kind = getattr(resource, limit.type)
-            soft, hard = (resource.RLIM_INFINITY if v >= 2**63 or v < 0 else v for v in (limit.soft, limit.hard))
-            try:
-                resource.setrlimit(kind, (soft, hard))
-            except (ValueError, PermissionError):  # above our own hard limit, without CAP_SYS_RESOURCE
-                own = resource.getrlimit(kind)[1]
-                resource.setrlimit(kind, (own if soft == -1 or soft > own != -1 else soft, own))
-                context.warnings.append(f"{limit.type} {hard} is above the engine's own hard limit: {own} it is")
-
-
-@dataclass(frozen=True, slots=True)
 class SetOomScore:
     """How readily the kernel kills this process when memory runs out: /proc/self/oom_score_adj."""
 
     score: int
+    best_effort: bool
     why: str
 
     def describe(self) -> str:
@@ -118,7 +94,19 @@ class SetOomScore:
         try:
             _write("/proc/self/oom_score_adj", str(self.score))
         except PermissionError:  # to lower it takes CAP_SYS_RESOURCE
+            if _read_host("/proc/self/oom_score_adj") == self.score:
+                return
+            if not self.best_effort:
+                raise
             context.warnings.append(f"oom_score_adj {self.score} needs CAP_SYS_RESOURCE, which the engine lacks")
+
+
+def _read_host(path: str) -> int:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return int(os.read(descriptor, 32))
+    finally:
+        os.close(descriptor)
 
 
 def _write(path: str, text: str) -> None:
