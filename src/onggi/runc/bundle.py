@@ -10,7 +10,7 @@ import os
 from onggi import documents
 from onggi.errors import Invalid, NotFound, Unsupported
 from onggi.runc import validate
-from onggi.runtime.plan import DEFAULT_DEVICES
+from onggi.runtime.plan_mounts import DEFAULT_DEVICES
 from onggi.runtime.request import Request, from_json
 from onggi.values import replace
 
@@ -69,10 +69,6 @@ def _refuse(document: Json) -> None:
             place = place.get(name) if isinstance(place, dict) else None
         if place:
             raise Unsupported("run bundle with", ".".join(names), "it is not supported yet")
-    for mount in document.get("mounts") or ():
-        if mount.get("uidMappings") or mount.get("gidMappings"):
-            cause = "id maps of a mount's own are not supported yet"
-            raise Unsupported("run bundle with", f"mounts: {mount.get('destination')}", cause)
 
 
 def request(container_id: str, bundle: str, document: Json, cache: str, given: Options, fifo: str) -> Request:
@@ -84,7 +80,7 @@ def request(container_id: str, bundle: str, document: Json, cache: str, given: O
     resources = linux.setdefault("resources", {})
     resources["devices"] = [*(resources.get("devices") or ()), *_device_rules()]
     linux["cgroupsPath"] = _cgroup(linux.get("cgroupsPath") or f"/onggi-oci/{container_id}")
-    root = os.path.join(bundle, (document.get("root") or {}).get("path") or "rootfs")
+    root = _root(bundle, (document.get("root") or {}).get("path") or "rootfs")
     file, flags = seccomp_filter(linux.get("seccomp"), cache)
     kinds = {namespace["type"] for namespace in linux.get("namespaces") or ()}
     found = from_json(
@@ -98,8 +94,6 @@ def request(container_id: str, bundle: str, document: Json, cache: str, given: O
             "private_cgroup": "cgroup" in kinds,
         }
     )
-    if "mount" not in kinds:
-        raise Unsupported("run bundle with", "linux.namespaces", "a container without a mount namespace of its own")
     binds = tuple(
         replace(mount, source=os.path.join(bundle, mount.source)) if _is_bind(mount.type, mount.options) else mount
         for mount in found.spec.mounts
@@ -115,6 +109,14 @@ def request(container_id: str, bundle: str, document: Json, cache: str, given: O
         kept_fds=given.number("preserve-fds"),
         best_effort=False,
     )
+
+
+def _root(bundle: str, path: str) -> str:
+    """The root directory's own path: what a link stands for may be another directory by the time it is mounted."""
+    root = os.path.normpath(os.path.join(os.path.realpath(bundle), path))
+    if os.path.realpath(root) != root:
+        raise Invalid("read", "root.path", "invalid rootfs: not an absolute path, or a symlink")
+    return root
 
 
 def _is_bind(kind: str, options: tuple[str, ...]) -> bool:

@@ -63,9 +63,9 @@ _ATTRIBUTE: tuple[tuple[Ms, MountAttr], ...] = (
 )
 """Flags that are a mount's own. Of the rest the file system is told by its name."""
 _SUPERBLOCK = ("sync", "dirsync", "lazytime", "mand", "async", "nolazytime", "nomand")
-# No word of fsconfig(2) stands for these: how much the kernel writes to its log, and whether a file system counts changes,
-# which those that can do have done unasked since Linux 5.19.
-_NO_WORD = ("silent", "loud", "iversion", "noiversion")
+NO_WORD = frozenset(("silent", "iversion", "noiversion"))
+"""No word of fsconfig(2) stands for these: how much the kernel writes to its log, and whether a file system counts changes,
+which those that can have done unasked since Linux 5.19."""
 _RECURSIVE: dict[str, tuple[int, int]] = {
     # word: (attributes set, attributes cleared)
     "rro": (MountAttr.RDONLY, 0),
@@ -161,7 +161,7 @@ def parse_options(words: Iterable[str]) -> MountOptions:
             more, less = _RECURSIVE[word]
             recursive_on = recursive_on & ~less | more
             recursive_off = recursive_off & ~more | less
-        elif word in _PROPAGATION or word[:1] == "r" and word[1:] in _PROPAGATION:
+        elif word in _PROPAGATION or (word[:1] == "r" and word[1:] in _PROPAGATION):
             propagation.append((_PROPAGATION.get(word) or _PROPAGATION[word[1:]], word not in _PROPAGATION))
         elif word.partition("=")[0] in ("idmap", "ridmap"):
             idmap, _, value = word.partition("=")

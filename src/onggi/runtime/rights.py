@@ -13,8 +13,8 @@ from onggi.errors import KernelError, StartFailed
 from onggi.kernel import capability, process, tty
 from onggi.kernel.path import open_in_root
 from onggi.oci.runtime import Capabilities
-from onggi.runtime.mounts import target
 from onggi.runtime.passwd import User, resolve
+from onggi.runtime.places import directory_of
 from onggi.runtime.steps import Context
 from onggi.values import dataclass
 
@@ -195,7 +195,7 @@ class MakeDirectory:
         return f"mkdir -p {self.path}"
 
     def apply(self, context: Context) -> None:
-        os.close(target(context, self.path, directory=True))
+        os.close(directory_of(context.root, self.path))
 
 
 @dataclass(frozen=True, slots=True)
