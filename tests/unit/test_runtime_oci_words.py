@@ -12,7 +12,8 @@ import pytest
 
 from harness import plans
 from onggi.errors import Conflict, Invalid, NotFound, OnggiError, Unsupported
-from onggi.runc import bundle, documents, main, state
+from onggi.kernel.cgroup.layout import NONE
+from onggi.runc import bundle, documents, groups, main, state
 from onggi.runc.words import Options, read_words
 from onggi.runtime.plan import build
 from onggi.runtime.request import Request
@@ -82,7 +83,8 @@ def written(tmp_path: Path, changes: dict[str, Any] | None = None) -> str:
 
 def request_of(place: str, document: dict[str, Any]) -> Request:
     """The request of this bundle, without flags."""
-    return bundle.request("me", place, document, place, Options({}), "")
+    group, _ = groups.path_of(document, "me")
+    return bundle.request("me", place, document, place, Options({}), "", group)
 
 
 def test_the_example_is_a_config_that_has_a_plan(tmp_path: Path) -> None:
@@ -99,7 +101,7 @@ def test_the_config_may_have_another_name(tmp_path: Path) -> None:
     assert bundle.read(str(tmp_path), "other.json") == bundle.read("/", str(tmp_path / "other.json"))
 
 
-@pytest.mark.parametrize("words", [["--cgroup-manager=disabled"], ["--cgroup-manager", "other"], ["--systemd-cgroup"]])
+@pytest.mark.parametrize("words", [["--cgroup-manager", "other"], ["--systemd-cgroup"]])
 def test_a_manager_of_cgroups_that_cannot_be_had_is_refused(words: list[str]) -> None:
     """crun's `--cgroup-manager`: nothing is passed over in silence."""
     options, _ = read_words(words, main._GLOBAL, {}, "onggi-oci", anywhere=False)
@@ -107,10 +109,35 @@ def test_a_manager_of_cgroups_that_cannot_be_had_is_refused(words: list[str]) ->
         main._check_cgroup_manager(options)
 
 
-def test_a_bundle_without_a_group_gets_one_of_its_own(tmp_path: Path) -> None:
-    """Limits and `kill --all` need one."""
-    document = bundle.read(written(tmp_path, {"linux.cgroupsPath": None}))
-    assert request_of(str(tmp_path), document).spec.cgroups_path == "/onggi-oci/me"
+@pytest.mark.parametrize(
+    ("given", "path", "below_own"),
+    [
+        (None, "/me", True),
+        ("", "/me", True),
+        ("a/b", "/a/b", True),
+        ("../../a", "/a", True),
+        ("/a//b/", "/a/b", False),
+        ("/a/../../b", "/b", False),
+    ],
+)
+def test_where_the_group_is(given: str | None, path: str, below_own: bool) -> None:
+    """An absolute path is one in every hierarchy; others, and none, start at the caller's own group, and cannot leave it."""
+    assert groups.path_of({"linux": {"cgroupsPath": given}}, "me") == (path, below_own)
+
+
+@pytest.mark.parametrize("given", ["/", "//", "..", "."])
+def test_a_group_that_is_not_the_containers_own_is_refused(given: str) -> None:
+    """Neither the top of a hierarchy nor the caller's own group."""
+    with pytest.raises(Invalid, match="cgroupsPath"):
+        groups.path_of({"linux": {"cgroupsPath": given}}, "me")
+
+
+def test_without_cgroups_there_are_no_limits() -> None:
+    """`--cgroup-manager=disabled` with a limit is a contradiction, and said to be one."""
+    options = Options({"cgroup-manager": ["disabled"]})
+    assert groups.of_config({}, "me", options) == (NONE, "")
+    with pytest.raises(Unsupported, match=r"linux\.resources\.memory"):
+        groups.of_config({"linux": {"resources": {"memory": {"limit": 1}}}}, "me", options)
 
 
 def test_relative_sources_lie_in_the_bundle(tmp_path: Path) -> None:
@@ -137,14 +164,6 @@ def test_devices_are_denied_but_for_the_promised_ones(tmp_path: Path) -> None:
         ({"linux.intelRdt": {"closID": "x"}}, "linux.intelRdt"),
         ({"linux.cgroupsPath": "system.slice:oci:x"}, "linux.cgroupsPath"),
         ({"linux.seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/x"}}, "listenerPath"),
-        (
-            {
-                "linux.namespaces": plans.namespaces("pid", "uts", "ipc", "network"),
-                "linux.maskedPaths": None,
-                "linux.readonlyPaths": None,
-            },
-            "linux.namespaces",
-        ),
     ],
 )
 def test_what_a_bundle_may_not_ask_for_yet_is_named(tmp_path: Path, changes: dict[str, Any], name: str) -> None:
@@ -178,7 +197,7 @@ def test_an_id_is_no_path(tmp_path: Path, name: str) -> None:
 def kept(pid: int, name: str = "me") -> dict[str, Any]:
     """The state of a container whose first process is `pid`."""
     config = {"annotations": {"a": "b"}}
-    return state.document(name, pid, "/b", config, "/b/rootfs", "/none", "2024-01-01T00:00:00Z")
+    return state.document(name, pid, "/b", config, "/b/rootfs", "/none", "2024-01-01T00:00:00Z", plans.V2)
 
 
 def test_a_state_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -210,7 +229,7 @@ def test_the_public_state_has_the_specifications_members() -> None:
     """And none of what only we need."""
     shown = state.shown(kept(os.getpid()), plans.V2)
     assert {"ociVersion", "id", "status", "pid", "bundle", "annotations"} <= set(shown)
-    assert not {"cgroup", "started", "config"} & set(shown)
+    assert not {"cgroup", "cgroup_paths", "started", "config"} & set(shown)
 
 
 def test_a_container_that_is_not_there_is_not_found(tmp_path: Path) -> None:
@@ -228,7 +247,7 @@ def test_features_name_only_what_works() -> None:
     assert {"ro", "rro", "rbind", "idmap"} <= set(found["mountOptions"])
 
 
-@pytest.mark.parametrize("command", ["pause", "checkpoint", "nonsense"])
+@pytest.mark.parametrize("command", ["checkpoint", "nonsense"])
 def test_commands_that_are_not_there_yet_are_named(command: str) -> None:
     """By the word that was typed."""
     with pytest.raises(OnggiError, match=f"`{command}`"):

@@ -262,7 +262,9 @@ def apply(
     unknown: dict[str, None] = {}
     sets = CapabilitySets(*(_known(given, unknown) for given in (bounding, effective, permitted, inheritable, ambient)))
     lacking = apply_sets(sets)
+    barren = sets.ambient & ~(sets.permitted & sets.inheritable)
     return (
+        *(f"can't raise ambient capability {name}: it is not both permitted and inheritable" for name in names(barren)),
         *(f"capability {name} is left out: nobody knows it" for name in unknown),
         *(f"capability {name} is left out: the engine does not have it itself" for name in names(lacking)),
     )

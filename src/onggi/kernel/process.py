@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 
 from onggi.errors import KernelError
+from onggi.kernel import signals
 from onggi.kernel.flags import CLONE_INTO_CGROUP, Clone, names
 from onggi.kernel.syscall import bind, bind_number
 from onggi.unwinding import contextmanager
@@ -89,6 +91,18 @@ def clone(flags: Clone, cgroup_fd: int = -1, *, for_parent: bool = False) -> tup
         return 0, -1
     ctypes.pythonapi.PyOS_AfterFork_Parent()
     return pid, pidfd.value
+
+
+def kill(pid: int, pidfd: int, *, for_parent: bool) -> None:
+    """SIGKILL by pidfd, and wait until it is dead; the pidfd is closed. With `for_parent` our parent collects it."""
+    signals.send_to_pidfd(pidfd, signals.KILL)
+    if for_parent:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.poll()
+    else:
+        os.waitpid(pid, 0)
+    os.close(pidfd)
 
 
 def unshare(flags: Clone) -> None:

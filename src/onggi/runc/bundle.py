@@ -10,12 +10,13 @@ import os
 from onggi import documents
 from onggi.errors import Invalid, NotFound, Unsupported
 from onggi.runc import validate
-from onggi.runtime.plan_mounts import DEFAULT_DEVICES
+from onggi.runc.groups import with_default_devices
 from onggi.runtime.request import Request, from_json
 from onggi.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any, TypeAlias
 
     from onggi.runc.words import Options
@@ -30,7 +31,6 @@ _REFUSED = (
     ("process", "apparmorProfile"),
     ("process", "selinuxLabel"),
 )
-_TERMINALS = ((5, 0), (5, 1), (5, 2))
 
 
 def read(bundle: str, name: str = "config.json") -> Json:
@@ -71,15 +71,15 @@ def _refuse(document: Json) -> None:
             raise Unsupported("run bundle with", ".".join(names), "it is not supported yet")
 
 
-def request(container_id: str, bundle: str, document: Json, cache: str, given: Options, fifo: str) -> Request:
+def request(
+    container_id: str, bundle: str, document: Json, cache: str, given: Options, fifo: str, group: str
+) -> Request:
     """The request for this bundle and the command's flags.
 
-    The seccomp filter is compiled into the directory `cache` unless it is there; `fifo` is where the init is to wait.
+    The seccomp filter is compiled into the directory `cache` unless it is there; `fifo` is where the init is to wait, `group` the
+    path of its cgroup.
     """
-    linux = document.setdefault("linux", {})
-    resources = linux.setdefault("resources", {})
-    resources["devices"] = [*(resources.get("devices") or ()), *_device_rules()]
-    linux["cgroupsPath"] = _cgroup(linux.get("cgroupsPath") or f"/onggi-oci/{container_id}")
+    linux = document.get("linux") or {}
     root = _root(bundle, (document.get("root") or {}).get("path") or "rootfs")
     file, flags = seccomp_filter(linux.get("seccomp"), cache)
     kinds = {namespace["type"] for namespace in linux.get("namespaces") or ()}
@@ -100,7 +100,9 @@ def request(container_id: str, bundle: str, document: Json, cache: str, given: O
     )
     return replace(
         found,
-        spec=replace(found.spec, root=root, mounts=binds),
+        spec=replace(
+            found.spec, root=root, mounts=binds, resources=_resources(found.spec.resources, group), cgroups_path=group
+        ),
         bundle=bundle,
         fifo=fifo,
         dies_with_keeper=False,
@@ -108,6 +110,7 @@ def request(container_id: str, bundle: str, document: Json, cache: str, given: O
         new_keyring=not given.has("no-new-keyring"),
         kept_fds=given.number("preserve-fds"),
         best_effort=False,
+        take_empty_cgroup=True,
     )
 
 
@@ -123,22 +126,8 @@ def _is_bind(kind: str, options: tuple[str, ...]) -> bool:
     return kind == "bind" or "bind" in options or "rbind" in options
 
 
-def _cgroup(path: str) -> str:
-    if ":" in path:
-        raise Unsupported(
-            "run bundle with", "linux.cgroupsPath", f"{path!r} is systemd's form, which is not supported yet"
-        )
-    return "/" + path.strip("/")
-
-
-def _device_rules() -> list[Json]:
-    """What every container may use, after the rules of its own: nodes may be made, the promised devices be opened."""
-    nodes = dict.fromkeys((*((major, minor) for _, major, minor in DEFAULT_DEVICES), *_TERMINALS))
-    return [
-        *({"allow": True, "type": kind, "access": "m"} for kind in ("c", "b")),
-        *({"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"} for major, minor in nodes),
-        {"allow": True, "type": "c", "major": 136, "access": "rwm"},
-    ]
+def _resources(given: Mapping[str, Any], group: str) -> Mapping[str, Any]:
+    return {**given, "devices": with_default_devices(given.get("devices"))} if group else given
 
 
 def seccomp_filter(profile: Json | None, cache: str) -> tuple[str, int]:

@@ -13,10 +13,9 @@ import errno
 import os
 import time
 
-from onggi.errors import Conflict, Invalid, OnggiError
+from onggi.errors import Conflict, OnggiError
 from onggi.kernel import process, signals
-from onggi.kernel.cgroup.detect import detect
-from onggi.runc import bundle, state
+from onggi.runc import bundle, groups, outlets, state
 from onggi.runtime import container
 from onggi.trace import Trace
 from onggi.unwinding import ExitStack
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
     from onggi.kernel.cgroup.layout import Layout
     from onggi.runc.words import Options
-    from onggi.runtime.enter import Entered
     from onggi.runtime.request import Request
 
 
@@ -44,8 +42,8 @@ def run(options: Options, given: Options, container_id: str) -> int:
 
 def start(options: Options, _given: Options, container_id: str) -> int:
     """`onggi-oci start ID`."""
-    kept, layout = state.read(state.root(options), container_id), detect()
-    now = state.status(kept, layout)
+    kept = state.read(state.root(options), container_id)
+    now = state.status(kept, state.layout_of(kept))
     if now != "created":
         raise Conflict("start container", container_id, _NOT_CREATED.get(now, f"it is in the {now} state"))
     try:
@@ -71,13 +69,13 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
     root, bundle_dir = state.root(options), os.path.abspath(given.get("bundle") or ".")
     config = bundle.read(bundle_dir, given.get("config", "config.json"))
     terminal = bool((config.get("process") or {}).get("terminal"))
-    check_terminal(given, terminal=terminal, detach=detach)
+    outlets.check_terminal(given, terminal=terminal, detach=detach)
     with ExitStack() as undo:
         directory = state.reserve(root, container_id)
         undo.callback(state.release, directory)
         fifo = os.path.join(directory, state.FIFO) if waits else ""
-        request = bundle.request(container_id, bundle_dir, config, os.path.join(root, ".seccomp"), given, fifo)
-        layout = detect()
+        layout, group = groups.of_config(config, container_id, options)
+        request = bundle.request(container_id, bundle_dir, config, os.path.join(root, ".seccomp"), given, fifo, group)
         if not detach:
             request = _in_foreground(request, given, undo)
         started = container.start(request, layout, None if terminal else (0, 1, 2), Trace())
@@ -86,9 +84,9 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
             from onggi.runc.logging import warn
 
             warn(warning, options)
-        kept = _kept(request, bundle_dir, config, started)
+        kept = _kept(request, config, started, layout)
         state.write(directory, kept)
-        hand_out(given, started)
+        outlets.hand_out(given, started)
         if not waits:
             _after_start(kept, options)
         undo.pop_all()
@@ -97,15 +95,6 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
     from onggi.runc.foreground import stay
 
     return stay(root, kept, started, layout, options, keep=given.has("keep"))
-
-
-def check_terminal(given: Options, *, terminal: bool, detach: bool) -> None:
-    console = given.get("console-socket")
-    if detach and terminal and not console:
-        raise Invalid("run", "--detach", "cannot allocate tty if runc will detach without setting console socket")
-    if console and not (detach and terminal):
-        cause = "cannot use console socket if runc will not detach or allocate tty"
-        raise Invalid("run", "--console-socket", cause)
 
 
 def _in_foreground(request: Request, given: Options, undo: ExitStack) -> Request:
@@ -120,48 +109,20 @@ def _in_foreground(request: Request, given: Options, undo: ExitStack) -> Request
 
 def _abandon(started: container.Started, layout: Layout, request: Request) -> None:
     """Something after the start went wrong: no container."""
-    container.end(started.pid, started.pidfd, for_parent=False)
+    process.kill(started.pid, started.pidfd, for_parent=False)
     container.remove_cgroup(layout, request.spec.cgroups_path)
 
 
-def _kept(request: Request, bundle_dir: str, config: dict[str, Any], started: container.Started) -> dict[str, Any]:
+def _kept(request: Request, config: dict[str, Any], started: container.Started, layout: Layout) -> dict[str, Any]:
     seconds, nanoseconds = divmod(started.at, 10**9)
     created = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09}Z"
     spec = request.spec
-    kept = state.document(request.id, started.pid, bundle_dir, config, spec.root, spec.cgroups_path, created)
+    kept = state.document(
+        request.id, started.pid, request.bundle, config, spec.root, spec.cgroups_path, created, layout
+    )
     if not request.new_keyring:
         kept["new_keyring"] = False  # nor for those that enter later
     return {**kept, "fifo": request.fifo} if request.fifo else kept
-
-
-def hand_out(given: Options, started: container.Started | Entered, kind: bytes = b"standard") -> None:
-    """The terminal, the pidfd and the pid to whom the caller named."""
-    if given.get("console-socket"):
-        send_descriptor(given.get("console-socket"), b"/dev/ptmx", started.console)
-    if given.get("pidfd-socket"):
-        send_descriptor(given.get("pidfd-socket"), kind, started.pidfd)
-    if given.get("pid-file"):
-        write_pid(given.get("pid-file"), started.pid)
-
-
-def send_descriptor(path: str, name: bytes, descriptor: int) -> None:
-    """One descriptor, with its name, to whoever listens on a socket, as runc does it."""
-    import socket
-
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as end:
-        end.connect(path)
-        socket.send_fds(end, [name], [descriptor])
-
-
-def write_pid(path: str, pid: int) -> None:
-    """The pid in a file, whole or not at all."""
-    new = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-    try:
-        os.write(descriptor, str(pid).encode())
-    finally:
-        os.close(descriptor)
-    os.rename(new, path)
 
 
 def _after_start(kept: dict[str, Any], options: Options) -> None:
@@ -170,5 +131,5 @@ def _after_start(kept: dict[str, Any], options: Options) -> None:
     if notes:
         from onggi.runc.kill import end
 
-        end(kept, detect())
+        end(kept, state.layout_of(kept))
         raise OnggiError("start container", kept["id"], "; ".join(notes))

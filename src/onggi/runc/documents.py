@@ -18,8 +18,12 @@ _OF_LISTENERS = ("SECCOMP_FILTER_FLAG_NEW_LISTENER", "SECCOMP_FILTER_FLAG_WAIT_K
 _READONLY = "bus fs irq sys sysrq-trigger"
 
 
-def example() -> dict[str, Any]:
-    """A config.json that runs `sh` from `rootfs` on a terminal, with few rights."""
+def example(*, v2: bool = True) -> dict[str, Any]:
+    """A config.json that runs `sh` from `rootfs` on a terminal, with few rights.
+
+    A cgroup namespace is part of it on cgroup v2 only, as runc has it.
+    """
+    kinds = ("pid", "network", "ipc", "uts", "mount", *(("cgroup",) if v2 else ()))
     return {
         "ociVersion": VERSION,
         "process": {
@@ -45,7 +49,7 @@ def example() -> dict[str, Any]:
         ],
         "linux": {
             "resources": {"devices": [{"allow": False, "access": "rwm"}]},
-            "namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount", "cgroup")],
+            "namespaces": [{"type": kind} for kind in kinds],
             "maskedPaths": [*(f"/proc/{name}" for name in _MASKED.split()), "/sys/firmware"],
             "readonlyPaths": [f"/proc/{name}" for name in _READONLY.split()],
         },

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 
 from onggi.kernel import signals
-from onggi.runc import kill
 from onggi.unwinding import ExitStack, contextmanager, suppress
 from onggi.values import replace
 
@@ -45,6 +44,8 @@ def stay(root: str, kept: dict[str, Any], started: Started, layout: Layout, opti
     """Wait for the container's end and clean up; its exit code, or 128 and the signal's number."""
     status = attend(started)
     if not keep:
+        from onggi.runc import kill
+
         for note in kill.destroy(root, kept, layout):
             from onggi.runc.logging import warn
 

@@ -94,7 +94,15 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, str], dict[str, str]]] = {
     "state": ("show", "what is known of a container, as JSON", "ID", {}, {}),
     "list": ("show", "all containers", "", {"format": "table|json", "quiet": ""}, {"f": "format", "q": "quiet"}),
     "kill": ("kill", "send a signal to a container's first process (TERM)", "ID [SIGNAL]", {"all": ""}, {"a": "all"}),
-    "delete": ("kill", "remove what a container left", "ID", {"force": ""}, {"f": "force"}),
+    "delete": (
+        "kill",
+        "remove what a container left",
+        "ID",
+        {"force": "", "regex": ""},
+        {"f": "force", "r": "regex"},
+    ),
+    "pause": ("freeze", "stop all processes of a container", "ID", {}, {}),
+    "resume": ("freeze", "let the processes of a paused container go on", "ID", {}, {}),
     "spec": ("show", "write a config.json to begin with", "", {"bundle": "DIR", "rootless": ""}, {"b": "bundle"}),
     "features": ("show", "what this runtime can do, as JSON", "", {}, {}),
 }
@@ -157,9 +165,9 @@ def _dispatch(options: Options, words: list[str]) -> int:
 def _check_cgroup_manager(options: Options) -> None:
     """crun's name for the choice that `--systemd-cgroup` is."""
     manager = "systemd" if options.has("systemd-cgroup") else options.get("cgroup-manager", "cgroupfs")
-    if manager in ("systemd", "disabled"):
+    if manager == "systemd":
         raise Unsupported("read", f"--cgroup-manager {manager}", "it is not supported yet")
-    if manager != "cgroupfs":
+    if manager not in ("cgroupfs", "disabled"):
         raise Invalid("read", "--cgroup-manager", f"`{manager}` is none of cgroupfs, systemd, disabled")
 
 

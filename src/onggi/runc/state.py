@@ -13,13 +13,14 @@ import os
 
 from onggi import documents
 from onggi.errors import Conflict, Invalid, NotFound, OnggiError
+from onggi.kernel.cgroup.detect import detect
+from onggi.kernel.cgroup.layout import NONE, Layout
 from onggi.oci.runtime import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
-    from onggi.kernel.cgroup.layout import Layout
     from onggi.runc.words import Options
 
     Json: TypeAlias = dict[str, Any]
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _NAME, FIFO = "state.json", "exec.fifo"
 _SIGNS = frozenset("_+-.ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
 _LONGEST = 1024
-_OURS = ("cgroup", "started", "config", "new_keyring")
+_OURS = ("cgroup", "cgroup_paths", "started", "config", "new_keyring")
 """Members of the document that are ours, not the specification's."""
 
 
@@ -66,8 +67,10 @@ def release(directory: str) -> None:
     os.rmdir(directory)
 
 
-def document(container_id: str, pid: int, bundle: str, config: Json, rootfs: str, cgroup: str, created: str) -> Json:
-    """What is kept of a container that runs."""
+def document(
+    container_id: str, pid: int, bundle: str, config: Json, rootfs: str, cgroup: str, created: str, layout: Layout
+) -> Json:
+    """What is kept of a container that runs; `cgroup` is its group's path in that layout."""
     return {
         "ociVersion": VERSION,
         "id": container_id,
@@ -78,6 +81,7 @@ def document(container_id: str, pid: int, bundle: str, config: Json, rootfs: str
         "owner": "root" if os.geteuid() == 0 else str(os.geteuid()),
         "annotations": config.get("annotations") or {},
         "cgroup": cgroup,
+        "cgroup_paths": layout.paths(cgroup) if cgroup else {},
         "started": _started(pid),
         "config": config,
     }
@@ -139,10 +143,16 @@ def open_process(kept: Json) -> int:
     return -1
 
 
-def status(kept: Json, layout: Layout) -> str:
+def layout_of(kept: Json, host: Layout | None = None) -> Layout:
+    """The layout in which `kept["cgroup"]` is the path of the container's group; without hierarchies when it has none."""
+    return (host or detect()).of_paths(kept["cgroup"], kept["cgroup_paths"]) if kept["cgroup"] else NONE
+
+
+def status(kept: Json, host: Layout) -> str:
     """created, running, paused or stopped, as the kernel has it now."""
     if not is_running(kept):
         return "stopped"
+    layout = layout_of(kept, host)
     if layout.exists(kept["cgroup"]) and layout.is_frozen(kept["cgroup"]):
         return "paused"
     return "created" if kept.get("fifo") and os.path.exists(kept["fifo"]) else "running"

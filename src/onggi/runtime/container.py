@@ -7,7 +7,6 @@ and `main` (`onggi-oci`), each a process with one thread. You come from there; t
 from __future__ import annotations
 
 import os
-import select
 import sys
 import time
 
@@ -94,7 +93,7 @@ def start(
     if not plan.clone.flags & Clone.NEWNET:
         context.network = network_ahead
     with ExitStack() as undo:
-        undo.callback(remove_cgroup, layout, request.spec.cgroups_path)
+        undo.callback(_undo_cgroup, context, request.spec.cgroups_path)
         carry_out(plan.before, context)
         ours, theirs = sync.pair()
         undo.callback(ours.close)
@@ -104,7 +103,7 @@ def start(
             context.born_inside = born_inside
             context.keeper = theirs
             init.run(plan, request, context, stdio)
-        undo.callback(end, pid, pidfd, for_parent=for_parent)
+        undo.callback(process.kill, pid, pidfd, for_parent=for_parent)
         theirs.close()
         context.child = pid
         outcome = _lead(plan, context, ours)
@@ -178,26 +177,27 @@ def _write_failed_trace(trace: Trace, outcome: sync.Outcome) -> None:
         trace.saw(Event(who, step, started, lasted, error))
 
 
-def end(pid: int, pidfd: int, *, for_parent: bool) -> None:
-    """Kill the init and wait until it is dead."""
-    signals.send_to_pidfd(pidfd, signals.KILL)
-    if for_parent:
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        poll.poll()
-    else:
-        os.waitpid(pid, 0)
-    os.close(pidfd)
+def _undo_cgroup(context: Context, path: str) -> None:
+    """As `remove_cgroup`, if there is a group by now; what was there before us stays."""
+    if context.group is not None:
+        _clear(path, context.layout, context.group)
 
 
 def remove_cgroup(layout: Layout, path: str) -> None:
     """Kill whoever is in the group and remove it; what hinders that is told, and does not hide the first failure."""
     if path:
-        try:
-            layout.kill(path)
+        _clear(path, layout)
+
+
+def _clear(path: str, layout: Layout, made: tuple[str, ...] | None = None) -> None:
+    try:
+        layout.kill(path)
+        if made is not None:
+            layout.discard(made)
+        else:
             layout.remove(path)
-        except OnggiError as error:
-            sys.stderr.write(f"{error}\n")
+    except OnggiError as error:
+        sys.stderr.write(f"{error}\n")
 
 
 def warm_up(layout: Layout) -> None:

@@ -1,4 +1,4 @@
-"""Steps for the container's /dev: nodes, links, the terminal.
+"""Steps for the container's /dev: nodes, links, the console.
 
 What an image or a shared directory has in a node's place is looked at, never trusted. You come from `steps`; the order is
 `plan`'s; read next: `covers`.
@@ -11,7 +11,6 @@ import stat
 
 from onggi.errors import Invalid
 from onggi.kernel import mount as kernel_mount
-from onggi.kernel import sockets, tty
 from onggi.oci.runtime import Device
 from onggi.runtime.places import parent_of, put
 from onggi.runtime.steps import Context
@@ -88,7 +87,7 @@ class MakeLink:
     """What is there goes; else the image may have brought its own."""
 
     def describe(self) -> str:
-        return f"ln -s {'-f ' if self.replaces else ''}{self.to} {self.path}"
+        return f"ln -s{'f' if self.replaces else ''} {self.to} {self.path}"
 
     def apply(self, context: Context) -> None:
         parent, name = parent_of(context, self.path, no_links=_is_of_dev(self.path))
@@ -109,7 +108,7 @@ class ReopenNull:
     why: str
 
     def describe(self) -> str:
-        return "exec 0<>/dev/null (1, 2), as far as they are one"
+        return "exec 0</dev/null 1>/dev/null 2>/dev/null, as far as they are one"
 
     def apply(self, context: Context) -> None:
         for number in (0, 1, 2):
@@ -125,29 +124,15 @@ class ReopenNull:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenConsole:
-    """A terminal from the container's own devpts, its master sent to the keeper."""
+class ShowConsole:
+    """The container's terminal at /dev/console."""
 
-    size: tuple[int, int] | None
     why: str
 
     def describe(self) -> str:
-        return "open /dev/ptmx; mount --bind /dev/pts/0 /dev/console"
+        return "mount --bind /dev/pts/0 /dev/console"
 
     def apply(self, context: Context) -> None:
-        master = tty.open_master(context.root)
-        try:
-            tty.unlock(master)
-            if self.size:
-                tty.set_size(master, *self.size)
-            context.console = tty.open_peer(master)
-            self._show(context)
-            assert context.keeper is not None
-            sockets.send_descriptors(context.keeper, b'{"console": true}', [master])
-        finally:
-            os.close(master)
-
-    def _show(self, context: Context) -> None:
         peer = kernel_mount.clone_tree("", fd=context.console, recursive=False)  # itself, whatever its name is by now
         try:
             put(peer, "/dev/console", context)

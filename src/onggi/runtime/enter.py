@@ -14,7 +14,6 @@ from onggi.kernel import process
 from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import Clone
 from onggi.runtime import init, sync
-from onggi.runtime.container import end
 from onggi.runtime.entry import Entry, Plan, build
 from onggi.runtime.steps import Context, carry_out
 from onggi.trace import Event, Trace
@@ -73,14 +72,14 @@ def start(
             _join(plan, entry, context, stdio)
         theirs.close()
         undo.callback(_end_process, outcome, for_parent=for_parent)
-        undo.callback(end, pid, pidfd, for_parent=for_parent)
+        undo.callback(process.kill, pid, pidfd, for_parent=for_parent)
         _lead(ours, outcome)
         for who, step, started, lasted, error in outcome.trace:
             trace.saw(Event(who, step, started, lasted, error))
         sync.raise_failure(outcome)
         undo.pop_all()
     ours.close()
-    end(pid, pidfd, for_parent=for_parent)
+    process.kill(pid, pidfd, for_parent=for_parent)
     return Entered(outcome.pid, outcome.pidfd, outcome.console, plan, outcome.times, outcome.warnings)
 
 
@@ -95,7 +94,7 @@ def _lead(ours: Socket, outcome: sync.Outcome) -> None:
 
 def _end_process(outcome: sync.Outcome, *, for_parent: bool) -> None:
     if outcome.pidfd >= 0:
-        end(outcome.pid, outcome.pidfd, for_parent=for_parent)
+        process.kill(outcome.pid, outcome.pidfd, for_parent=for_parent)
     if outcome.console >= 0:
         os.close(outcome.console)
 

@@ -13,17 +13,17 @@ import sys
 from onggi.errors import OnggiError
 from onggi.kernel import signals
 from onggi.runtime import sync
-from onggi.runtime.plan import Plan
-from onggi.runtime.request import Request
 from onggi.runtime.steps import Context, carry_out
 from onggi.trace import Event, Trace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
+    from typing import Any, NoReturn
 
     from onggi.kernel.sockets import Socket
+    from onggi.runtime.plan import Plan
+    from onggi.runtime.request import Request
 
 
 def run(plan: Plan, request: Request, context: Context, stdio: tuple[int, int, int] | None) -> None:
@@ -86,15 +86,23 @@ def shut_imports() -> None:
 
 
 def reset(stdio: tuple[int, int, int] | None) -> None:
-    """Signals as a new process has them; the container's streams as 0, 1 and 2."""
+    """Signals as a new process has them; the container's streams as 0, 1 and 2.
+
+    The first process of a pid namespace gets only those that it has a handler for: what is to end it needs one. The execve
+    puts the default in its place.
+    """
     for number in signals.CAN_BE_DEFAULT:
         try:
-            signals.handle(number, signals.DEFAULT)
+            signals.handle(number, _end if number in signals.END_A_PROCESS else signals.DEFAULT)
         except (OSError, ValueError):  # the two that libc keeps for itself
             continue
     signals.mask(signals.SET, ())
     for place, descriptor in enumerate(stdio or ()):
         os.dup2(descriptor, place)
+
+
+def _end(number: int, _frame: object) -> NoReturn:
+    os._exit(128 + number)
 
 
 def tell_failure(keeper: Socket, error: OnggiError, trace: Trace, context: Context) -> None:

@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 from onggi.errors import Invalid, OnggiError
 from onggi.kernel import process, tty
 from onggi.kernel.cgroup.layout import Layout
+from onggi.kernel.cgroup.usage import oom_kills
 from onggi.runtime import starter, sync
 from onggi.runtime.log import CHUNK, Writer
 from onggi.runtime.starter import say
@@ -361,7 +362,7 @@ class Keeper:
         oom, notes = False, []
         if path:
             try:
-                oom = self.layout.oom_kills(path) > 0
+                oom = oom_kills(self.layout, path) > 0
                 if not self.own_processes:  # with a pid namespace of its own everybody is dead by now
                     self.layout.kill(path)
             except OnggiError as error:

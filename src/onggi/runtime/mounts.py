@@ -18,7 +18,7 @@ from onggi.kernel.path import open_in_root
 from onggi.oci.runtime import IdMap
 from onggi.runtime.mount_attributes import set_options, set_propagation
 from onggi.runtime.options import MountOptions
-from onggi.runtime.places import existing, made, put
+from onggi.runtime.places import directory_of, existing, made, put
 from onggi.runtime.steps import Context
 from onggi.values import dataclass
 
@@ -253,6 +253,20 @@ class MountBind:
             return open_in_root(context.root, self.source, os.O_PATH)
         assert context.sources is not None
         return context.sources.open(self.source)
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDirectory:
+    """The working directory is made when the image has none."""
+
+    path: str
+    why: str
+
+    def describe(self) -> str:
+        return f"mkdir -p {self.path}"
+
+    def apply(self, context: Context) -> None:
+        os.close(directory_of(context.root, self.path))
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,11 @@ PROC_FILES = frozenset(
 """What lxcfs and its like put over single files of /proc; anything else below it would deceive us and the container."""
 
 
+def clean(path: str) -> str:
+    """An absolute path without `.`, `..` and more slashes than it needs."""
+    return "/" + posixpath.normpath("/" + path).lstrip("/")
+
+
 def target(context: Context, path: str, *, directory: bool) -> int:
     """A descriptor (O_PATH) of `path` below the container's root, made if it is missing; the caller closes it."""
     found = existing(context, path)
@@ -64,7 +69,7 @@ def made(context: Context, path: str, *, directory: bool) -> int:
 def _checked(context: Context, path: str, found: int) -> int:
     is_now = os.fstat(found)
     cause = ""
-    if is_now.st_dev == context.proc_device and posixpath.normpath("/" + path) not in PROC_FILES:
+    if is_now.st_dev == context.proc_device and clean(path) not in PROC_FILES:
         cause = "it is inside the container's /proc"
     elif is_now.st_ino == context.root_file[1] and is_now.st_dev == context.root_file[0] and _is_root(context, found):
         cause = "it is the root itself"
@@ -91,7 +96,7 @@ def _make(root: int, path: str, *, directory: bool, depth: int = 0) -> int:
     """Make `path` below `root`, parents too, through links that dangle inside it, as Docker does for resolv.conf."""
     if depth > _LINK_LIMIT:
         raise KernelError("openat2", path, errno.ELOOP)
-    parent_path, name = posixpath.split(posixpath.normpath("/" + path))
+    parent_path, name = posixpath.split(clean(path))
     parent = directory_of(root, parent_path, depth)
     try:
         link = _link(parent, name)
@@ -120,7 +125,7 @@ def directory_of(root: int, path: str, depth: int = 0) -> int:
 
 def parent_of(context: Context, path: str, *, no_links: bool = False) -> tuple[int, str]:
     """A descriptor (O_PATH) of the directory that `path` names a file in, made if it is missing, and the file's name."""
-    parent_path, name = posixpath.split(posixpath.normpath("/" + path))
+    parent_path, name = posixpath.split(clean(path))
     if not no_links:
         return directory_of(context.root, parent_path), name
     try:

@@ -35,6 +35,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from onggi.kernel.cgroup.limits import Limits
+
 _CLONE = {
     "user": Clone.NEWUSER,
     "mount": Clone.NEWNS,
@@ -84,8 +86,9 @@ def build(request: Request, layout: Layout, *, network_ahead: bool = False) -> P
     """
     spec = request.spec
     network_ahead = network_ahead and _new(spec, "network") and not _new(spec, "user")
+    limits = layout.limits(spec.cgroups_path or "/", spec.resources)
     return Plan(
-        before=(*_hold(request), *_limits(spec, layout), *plan_mounts.id_maps(request), *_birthplace(spec)),
+        before=(*_hold(request), *_limits(request, layout, limits), *plan_mounts.id_maps(request), *_birthplace(spec)),
         stage=tuple(_stage(spec, layout)),
         clone=_namespaces(spec, network_ahead=network_ahead),
         mapping=tuple(_mapping(request)),
@@ -94,7 +97,7 @@ def build(request: Request, layout: Layout, *, network_ahead: bool = False) -> P
         after=tuple(_after(request, network_ahead=network_ahead)),
         at_start=tuple(_at_start(request)),
         hooks=tuple(_hooks(request, "creating", "prestart", "createRuntime")),
-        warnings=(*(missing.text() for missing in layout.missing(spec.resources)), *plan_mounts.warnings(spec)),
+        warnings=(*(missing.text() for missing in limits.missing), *plan_mounts.warnings(spec)),
     )
 
 
@@ -114,12 +117,15 @@ def _hooks(request: Request, status: str, *kinds: str) -> Iterator[Step]:
         yield from hooks.steps(kind, request.spec.hooks.get(kind, ()), state, status)
 
 
-def _limits(spec: Spec, layout: Layout) -> Iterator[Step]:
-    if not spec.cgroups_path:
+def _limits(request: Request, layout: Layout, limits: Limits) -> Iterator[Step]:
+    path = request.spec.cgroups_path
+    if not path:
         return
-    directories = tuple(layout.directories(spec.cgroups_path))
-    yield surroundings.CreateCgroup(spec.cgroups_path, directories, "linux.cgroupsPath: limits belong to a group")
-    for write in layout.writes(spec.cgroups_path, spec.resources):
+    why = "linux.cgroupsPath: limits belong to a group"
+    yield surroundings.CreateCgroup(path, layout.directories(path), request.take_empty_cgroup, why)
+    if not request.best_effort:
+        limits.insist()
+    for write in limits.writes:
         yield surroundings.LimitCgroup(write, "linux.resources: in force before the first instruction")
 
 
@@ -212,6 +218,7 @@ def _inside(request: Request, layout: Layout, *, network_ahead: bool) -> Iterato
     spec = request.spec
     if not _is_staged(spec):
         yield from _join_cgroup(spec, layout)
+    yield rights.ResetAffinity("its processors are the group's, not the caller's")
     if network_ahead:
         yield surroundings.EnterNetwork(
             "linux.namespaces: a network of its own, 127.0.0.1 up, made ahead of the request"
@@ -231,7 +238,8 @@ def _inside(request: Request, layout: Layout, *, network_ahead: bool) -> Iterato
     yield from plan_mounts.listed(request, layout)
     yield from plan_mounts.nodes(spec)
     if spec.process.terminal:
-        yield devices.OpenConsole(spec.process.console_size, "process.terminal")
+        yield from becoming.open_terminal(spec.process)
+        yield devices.ShowConsole("process.terminal: where programs look for it")
     yield from _identity(request)
     yield from _sysctls(spec, of_network=False)
 
@@ -250,7 +258,7 @@ def _as_nobody(request: Request) -> Iterator[Step]:
     yield sources.TakeSources(int(bool(request.overlay)), "mounts: where root inside may not even look")
     yield from plan_mounts.root(request)
     yield from _host_files(request)
-    yield surroundings.BecomeRoot("linux.namespaces: everything below needs root of the new user namespace")
+    yield rights.BecomeRoot("linux.namespaces: everything below needs root of the new user namespace")
 
 
 def _time_offsets(spec: Spec) -> tuple[tuple[str, int, int], ...]:
@@ -271,7 +279,7 @@ def _identity(request: Request) -> Iterator[Step]:
         yield rights.FindUser(request.user, request.extra_groups, "the image's USER, read without NSS (CVE-2019-14271)")
     else:
         yield rights.TakeUser(process.uid, process.gid, process.additional_gids, "process.user")
-    yield rights.MakeDirectory(process.cwd, "process.cwd: made when the image lacks it")
+    yield plan_mounts.working_directory(process.cwd)
     if not plan_mounts.has_ids(request.spec):
         yield from _host_files(request)
     if request.spec.hostname or request.spec.domainname:
@@ -324,7 +332,8 @@ def _rights(request: Request) -> Iterator[Step]:
     process = request.spec.process
     yield from becoming.limits(process, best_effort=request.best_effort)
     keyring = f"_ses.{request.id}" if request.new_keyring else ""
-    yield rights.NewSession(keyring, "its own session, terminal and keyring")
+    yield rights.NewSession(keyring, "its own session and keyring")
+    yield from becoming.take_terminal(process)
     cpus = (request.spec.resources.get("cpu") or {}).get("cpus") or ""
     yield from becoming.attributes(process, request.spec.personality, request.spec.memory_policy, cpus)
     if not process.no_new_privileges:  # without no_new_privs it takes CAP_SYS_ADMIN, so before the capabilities go

@@ -10,15 +10,13 @@ You come from `plan`; the steps are in `mounts`, `devices`, `covers`, and in mod
 
 from __future__ import annotations
 
-import posixpath
-
 from onggi.errors import Invalid, Unsupported
 from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import MountAttr, Ms
 from onggi.oci.runtime import Device, Mount, Spec
 from onggi.runtime import covers, devices, mounts
 from onggi.runtime.options import NO_WORD, MountOptions, parse_id_maps, parse_options
-from onggi.runtime.places import PROC_FILES
+from onggi.runtime.places import PROC_FILES, clean
 from onggi.runtime.request import Request
 from onggi.runtime.steps import Step
 from onggi.values import replace
@@ -139,7 +137,7 @@ def _destination(given: str, root: str) -> str:
     """Below the container's root; runc's callers may also give it with the root's own path."""
     if root != "/" and given.startswith(root.rstrip("/") + "/"):
         given = given[len(root.rstrip("/")) :]
-    path = posixpath.normpath("/" + given).replace("//", "/")
+    path = clean(given)
     if path == "/":
         raise Invalid("mount", given, "the destination is on the top of the root")
     if path.startswith("/proc/") and path not in PROC_FILES:
@@ -244,21 +242,27 @@ def id_maps(request: Request) -> Iterator[Step]:
 
 def _cgroup_mounts(entry: Mount, options: MountOptions, request: Request, layout: Layout) -> Iterator[Step]:
     """The container's own groups where it expects the hierarchies; the whole v2 tree without a cgroup namespace."""
-    private = request.spec.cgroups_path != "" and (request.private_cgroup or layout.mode != "v2")
-    own = request.spec.cgroups_path if private else "/"
+    path = request.spec.cgroups_path
+    private = path != "" and (request.private_cgroup or layout.mode != "v2")
+    seen = layout.directories(path) if private else tuple(hierarchy.directory for hierarchy in layout.mounts)
     why = "mounts: the container sees its own groups only" if private else "mounts: cgroupns=host"
     options = replace(options, data=())
     if layout.mode == "v2" or entry.type == "cgroup2":
-        yield mounts.MountBind(layout.directories(own)[-1], entry.destination, options, why)
+        yield mounts.MountBind(seen[-1], entry.destination, options, why)
         return
     yield mounts.MountFilesystem("tmpfs", "cgroup", entry.destination, _TREE, why, kept=True)
-    for hierarchy, directory in zip(layout.mounts, layout.directories(own), strict=True):
+    for hierarchy, directory in zip(layout.mounts, seen, strict=True):
         name = hierarchy.directory.rpartition("/")[2]
         yield mounts.MountBind(directory, f"{entry.destination}/{name}", options, why)
         for word in name.split(",") if "," in name else ():
             yield devices.MakeLink(f"{entry.destination}/{word}", name, "mounts: controllers that share a hierarchy")
     if options.attributes & MountAttr.RDONLY:
         yield covers.ReadonlyMount(entry.destination, "mounts: no new entry beside the hierarchies")
+
+
+def working_directory(path: str) -> Step:
+    """The place of the process, below the root."""
+    return mounts.MakeDirectory(path, "process.cwd: made when the image lacks it")
 
 
 # ---- devices ---------------------------------------------------------------------------------------------------------
@@ -270,7 +274,7 @@ def all_devices(spec: Spec) -> tuple[Device, ...]:
         return ()
     found = {path: Device(path, "c", major, minor, 0o666, 0, 0) for path, major, minor in DEFAULT_DEVICES}
     for device in spec.devices:
-        path = posixpath.normpath("/" + device.path).replace("//", "/")
+        path = clean(device.path)
         if path != "/dev/ptmx":  # of the container's own devpts
             found[path] = replace(device, path=path)
     return tuple(found.values())
@@ -292,8 +296,7 @@ def nodes(spec: Spec) -> Iterator[Step]:
 
 def _is_bound(spec: Spec, path: str) -> bool:
     return any(
-        posixpath.normpath("/" + m.destination) == path
-        and (m.type == "bind" or "bind" in m.options or "rbind" in m.options)
+        clean(m.destination) == path and (m.type == "bind" or "bind" in m.options or "rbind" in m.options)
         for m in spec.mounts
     )
 
@@ -309,13 +312,9 @@ def covered(spec: Spec) -> Iterator[Step]:
         place = replace(entry, destination=_destination(entry.destination, spec.root))
         if not bound and _closes_later(place, options):
             yield covers.ReadonlyMount(place.destination, f"mounts: {place.destination}, now that all is in it")
-    for path in dict.fromkeys(map(_clean, spec.readonly_paths)):
+    for path in dict.fromkeys(map(clean, spec.readonly_paths)):
         yield covers.ReadonlyPath(path, "linux.readonlyPaths: the kernel's switches belong to the host")
-    for path in dict.fromkeys(map(_clean, spec.masked_paths)):
+    for path in dict.fromkeys(map(clean, spec.masked_paths)):
         yield covers.MaskPath(path, "linux.maskedPaths: tells about the host or harms it")
     if spec.root_readonly:
         yield covers.ReadonlyRoot("root.readonly")
-
-
-def _clean(path: str) -> str:
-    return posixpath.normpath("/" + path).replace("//", "/")

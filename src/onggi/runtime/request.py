@@ -89,7 +89,9 @@ class Request:
     kept_fds: int = 0
     """Descriptors from 3 on that are the program's."""
     best_effort: bool = True
-    """A limit that this process has not the right to set is a warning; False: an error, as the specification has it."""
+    """A limit that this host or process cannot set is a warning; False: an error, as the specification has it."""
+    take_empty_cgroup: bool = False
+    """A cgroup that is there already is taken, if nobody is in it; False: it is somebody else's."""
 
 
 def from_json(document: Mapping[str, Any]) -> Request:

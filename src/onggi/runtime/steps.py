@@ -59,6 +59,8 @@ class Context:
     observer: Observer
     who: str
     layout: Layout
+    group: tuple[str, ...] | None = None
+    """In the keeper: the directories that were made for the container's cgroup; None before it is there."""
     child: int = 0
     """In the keeper: the init's pid on the host."""
     network: int = -1
