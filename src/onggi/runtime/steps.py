@@ -73,6 +73,8 @@ class Context:
     """The file to execute."""
     fifo: int = -1
     """Where to wait for the start."""
+    hook_streams: tuple[int, int] = (-1, -1)
+    """Files for what hooks say, where they are named."""
     filter: bytes = b""
     """The compiled seccomp filter."""
     warnings: list[str] = field(default_factory=list)
