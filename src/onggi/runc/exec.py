@@ -10,13 +10,15 @@ import os
 import posixpath
 
 from onggi import documents
-from onggi.errors import Conflict, Invalid, NotFound, Unsupported
+from onggi.errors import Conflict, Invalid, NotFound, OnggiError, Unsupported
 from onggi.kernel import capability, process, signals
 from onggi.kernel.cgroup.limits import Write
 from onggi.oci.runtime import parse_process
 from onggi.runc import outlets, state
 from onggi.runtime import enter
+from onggi.runtime.becoming import keeps_groups
 from onggi.runtime.entry import Entry
+from onggi.runtime.init import rows
 from onggi.trace import Trace
 from onggi.unwinding import ExitStack
 from onggi.values import replace
@@ -63,9 +65,9 @@ def exec(options: Options, given: Options, container_id: str, *words: str) -> in
             from onggi.runc.foreground import passed_on, with_size
 
             undo.callback(signals.mask, signals.SET, signals.mask(signals.BLOCK, passed_on()))
-            entry = replace(entry, process=with_size(entry.process))
+            entry = replace(entry, process=with_size(entry.process), terminal_relayed=True)
         sockets = outlets.connect(given, undo)
-        started = enter.start(entry, layout, container, None if terminal else (0, 1, 2), Trace())
+        started = _start(entry, layout, container, options)
         with ExitStack() as unstart:
             unstart.callback(process.kill, started.pid, started.pidfd, for_parent=False)
             for warning in started.warnings:
@@ -79,6 +81,29 @@ def exec(options: Options, given: Options, container_id: str, *words: str) -> in
         from onggi.runc.foreground import attend
 
         return attend(started)
+
+
+def _start(entry: Entry, layout: Layout, container: int, options: Options) -> enter.Entered:
+    trace = Trace()
+    stdio = None if entry.process.terminal else (0, 1, 2)
+    try:
+        started = enter.start(entry, layout, container, stdio, trace)
+    except OnggiError:
+        _tell_debug(entry, rows(trace.events), options)
+        raise
+    _tell_debug(entry, started.rows(), options)
+    return started
+
+
+def _tell_debug(entry: Entry, done: list[list[Any]], options: Options) -> None:
+    """With `--debug`: what was done, step by step, and on which processors until the group was joined."""
+    if not options.has("debug"):
+        return
+    from onggi.runc.logging import debug, tell
+
+    processors = entry.affinity("initial") or os.sched_getaffinity(0)
+    debug(f"nsexec: affinity: {sum(1 << number for number in processors):#x}", options)
+    tell(done, options)
 
 
 def _process(config: Json, given: Options, words: tuple[str, ...]) -> Json:
@@ -174,6 +199,7 @@ def _entry(kept: Json, process: Json, layout: Layout, root: str, given: Options)
         unified=next((mount.directory for mount in layout.mounts if mount.version == 2), ""),
         groups_named=given.has("cgroup"),
         may_set_groups=not own_user or bool(linux.get("gidMappings")),
+        keeps_groups=keeps_groups(kept["config"].get("annotations") or {}),
         seccomp=file,
         seccomp_flags=flags,
         new_keyring=kept.get("new_keyring", True),

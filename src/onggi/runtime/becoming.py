@@ -13,19 +13,19 @@ from onggi.runtime.steps import Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from onggi.oci.runtime import Json
 
 _UMASK = 0o022
 
 
-def open_terminal(process: Process) -> Iterator[Step]:
-    """A terminal, while we may still open what we like."""
+def open_terminal(process: Process, *, relayed: bool) -> Iterator[Step]:
+    """A terminal, while we may still open what we like; `relayed` to another terminal, or somebody's own."""
     if process.terminal:
         from onggi.runtime import terminal
 
-        yield terminal.OpenTerminal(process.console_size, "process.terminal: from the container's own devpts")
+        yield terminal.OpenTerminal(process.console_size, relayed, "process.terminal: from the container's own devpts")
 
 
 def take_terminal(process: Process) -> Iterator[Step]:
@@ -62,6 +62,11 @@ def user(process: Process, *, may_set_groups: bool) -> Iterator[Step]:
     yield rights.SetCapabilities(process.capabilities or Capabilities(), "process.capabilities: none is none")
     if process.no_new_privileges:
         yield rights.NoNewPrivileges("process.noNewPrivileges")
+
+
+def keeps_groups(annotations: Mapping[str, object]) -> bool:
+    """crun's annotation: the supplementary groups are the caller's own."""
+    return annotations.get("run.oci.keep_original_groups", "0") != "0"
 
 
 def program(process: Process) -> rights.FindProgram:

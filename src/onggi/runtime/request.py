@@ -96,6 +96,8 @@ class Request:
     pivot: bool = True
     """Leave the old root by pivot_root(2), not by a move of the mount and chroot(2)."""
     new_keyring: bool = True
+    terminal_relayed: bool = False
+    """Its terminal is copied to another one."""
     kept_fds: int = 0
     """Descriptors from 3 on that are the program's."""
     listener: Listener | None = None
