@@ -73,7 +73,7 @@ class Cage:
         environment = {
             **environment,
             "PATH": f"{self.programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "CAGE_HIERARCHIES": " ".join(str(each.relative_to(_GROUPS)) for each in _hierarchies()),
+            "CAGE_HIERARCHIES": " ".join(self.hierarchy_names()),
         }
         pid, master = pty.fork()
         if pid == 0:
@@ -96,7 +96,7 @@ class Cage:
             attributes = termios.tcgetattr(0)
             attributes[1] &= ~termios.ONLCR
             termios.tcsetattr(0, termios.TCSANOW, attributes)
-            for hierarchy in _hierarchies():
+            for hierarchy in hierarchies():
                 (hierarchy / self.name / "cgroup.procs").write_text("0")
             os.chdir(at)
             os.umask(0o022)
@@ -121,8 +121,12 @@ class Cage:
         finally:
             os._exit(125)
 
+    def hierarchy_names(self) -> list[str]:
+        """The directories below /sys/fs/cgroup; `.` for the one of v2."""
+        return [str(each.relative_to(_GROUPS)) for each in hierarchies()]
+
     def _make_groups(self) -> None:
-        for hierarchy in _hierarchies():
+        for hierarchy in hierarchies():
             (hierarchy / self.name).mkdir(exist_ok=True)
             if hierarchy.name == "cpuset":
                 for file in ("cpuset.cpus", "cpuset.mems"):  # empty in a new v1 group, and nobody may enter
@@ -144,12 +148,12 @@ class Cage:
         return sum(_empty(group) for group in self._groups())
 
     def _groups(self) -> Iterator[Path]:
-        for hierarchy in _hierarchies():
+        for hierarchy in hierarchies():
             for directory, _, _ in os.walk(hierarchy / self.name, topdown=False):
                 yield Path(directory)
 
 
-def _hierarchies() -> list[Path]:
+def hierarchies() -> list[Path]:
     """Where a group has to be made: once on cgroup v2, once for each hierarchy otherwise."""
     if _UNIFIED:
         return [_GROUPS]
