@@ -57,6 +57,7 @@ init mount --bind -o ro /dev/null /proc/kcore
 init mount --bind -o ro /dev/null /sys/firmware
 init pivot_root . . && umount -l .
 init setsid; keyctl session _ses.c1
+init close_range 3- at exec
 init setpriv --seccomp-filter filter.bpf
 init cd /
 init setpriv --reuid UID --regid GID --groups GROUPS
@@ -396,7 +397,7 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
 
 def positions(plan: Plan, *kinds: type) -> list[int]:
     """Where in the init's steps those of these classes are."""
-    steps: list[Step] = [*plan.inside, *plan.after, *plan.at_start]
+    steps: list[Step] = [*plan.inside, *plan.after, *plan.last, *plan.at_start]
     return [place for place, step in enumerate(steps) if isinstance(step, kinds)]
 
 

@@ -7,11 +7,11 @@ attached onto a descriptor (`move_mount`). No path is looked up twice, so nothin
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 
 from onggi.errors import KernelError
+from onggi.kernel import c_types as ctypes
 from onggi.kernel.flags import (
     AT_EMPTY_PATH,
     AT_FDCWD,

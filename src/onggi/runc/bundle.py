@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from onggi.runc.words import Options
+    from onggi.runtime.request import Listener
 
     Json: TypeAlias = dict[str, Any]
 
@@ -85,7 +86,7 @@ def request(
     """
     linux = document.get("linux") or {}
     root = os.path.join(bundle, (document.get("root") or {}).get("path") or "rootfs")
-    file, flags = seccomp_filter(linux.get("seccomp"), cache)
+    file, flags, listener = _filter(document, bundle, cache)
     kinds = {namespace["type"] for namespace in linux.get("namespaces") or ()}
     found = from_json(
         {
@@ -116,6 +117,7 @@ def request(
         new_keyring=not given.has("no-new-keyring"),
         kept_fds=given.number("preserve-fds"),
         best_effort=False,
+        listener=listener,
         take_empty_cgroup=True,
     )
 
@@ -128,19 +130,9 @@ def _resources(given: Mapping[str, Any], group: str) -> Mapping[str, Any]:
     return {**given, "devices": with_default_devices(given.get("devices"))} if group else given
 
 
-def seccomp_filter(profile: Json | None, cache: str) -> tuple[str, int]:
-    """The profile compiled into the directory `cache`, unless it is there already, and its flags; empty for none."""
-    if not profile:
-        return "", 0
-    from onggi.kernel import seccomp
+def _filter(document: Json, bundle: str, cache: str) -> tuple[str, int, Listener | None]:
+    if not (document.get("linux") or {}).get("seccomp"):
+        return "", 0, None
+    from onggi.runc import filter
 
-    if profile.get("listenerPath"):
-        raise Unsupported("run bundle with", "linux.seccomp.listenerPath", "it is not supported yet")
-    path = os.path.join(cache, f"{seccomp.digest(profile)}.bpf")
-    if not os.path.exists(path):
-        os.makedirs(cache, 0o700, exist_ok=True)
-        new = f"{path}.{os.getpid()}"
-        with open(new, "wb") as file:
-            file.write(seccomp.compile_filter(profile))
-        os.rename(new, path)
-    return path, seccomp.filter_flags(profile)
+    return filter.of_config(document, bundle, cache)

@@ -106,6 +106,10 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
         undo.callback(_stopped, kept, options)
         if not detach:
             request = _in_foreground(request, given, undo)
+        if request.seccomp and options.has("debug"):
+            from onggi.runc.logging import debug
+
+            debug(f"seccomp filter flags: {request.seccomp_flags}", options)
         ready = None if waits else _ready_socket(directory)
         sockets = outlets.connect(given, undo)
         try:

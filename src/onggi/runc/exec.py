@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from onggi.kernel.cgroup.layout import Layout
     from onggi.runc.words import Options
+    from onggi.runtime.request import Listener
 
     Json: TypeAlias = dict[str, Any]
 
@@ -163,7 +164,7 @@ def _entry(kept: Json, process: Json, layout: Layout, root: str, given: Options)
     own_user = "user" in kinds
     if own_user and _is_ours("user", kept["pid"]):
         kinds.remove("user")
-    file, flags = _filter(linux.get("seccomp"), os.path.join(root, ".seccomp"))
+    file, flags, listener = _filter(kept, root)
     return Entry(
         id=kept["id"],
         container=kept["pid"],
@@ -181,15 +182,17 @@ def _entry(kept: Json, process: Json, layout: Layout, root: str, given: Options)
         memory_policy=linux.get("memoryPolicy"),
         cpus=((linux.get("resources") or {}).get("cpu") or {}).get("cpus") or "",
         best_effort=False,
+        listener=listener,
+        state=state.told(kept, "running", kept["pid"]) if listener else {},
     )
 
 
-def _filter(profile: Json | None, cache: str) -> tuple[str, int]:
-    if not profile:
-        return "", 0
-    from onggi.runc import bundle
+def _filter(kept: Json, root: str) -> tuple[str, int, Listener | None]:
+    if not (kept["config"].get("linux") or {}).get("seccomp"):
+        return "", 0, None
+    from onggi.runc import filter
 
-    return bundle.seccomp_filter(profile, cache)
+    return filter.of_config(kept["config"], kept["bundle"], os.path.join(root, ".seccomp"))
 
 
 def _is_ours(kind: str, pid: int) -> bool:

@@ -241,9 +241,16 @@ def run_hooks(kept: Json, kind: str, status: str) -> list[str]:
     from onggi.runtime import hooks
 
     spec = parse(kept["config"])
-    annotations = tuple((name, str(value)) for name, value in spec.annotations.items())
-    told = hooks.State(spec.version, kept["id"], kept["bundle"], annotations)
-    return hooks.run_all(kind, spec.hooks[kind], told.document(status, kept["pid"] if status != "stopped" else 0))
+    return hooks.run_all(kind, spec.hooks[kind], told(kept, status, kept["pid"] if status != "stopped" else 0))
+
+
+def told(kept: Json, status: str, pid: int) -> Json:
+    """The state as hooks and seccomp agents are told it (runtime.md, "State")."""
+    from onggi.runtime import hooks
+
+    version = kept["config"].get("ociVersion", VERSION)
+    annotations = hooks.texts(kept["annotations"])
+    return hooks.State(version, kept["id"], kept["bundle"], annotations).document(status, pid)
 
 
 def _started(pid: int) -> int:

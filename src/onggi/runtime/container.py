@@ -30,12 +30,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def read_request(memory: int) -> Request:
-    """The request in a memory file."""
-    size = os.fstat(memory).st_size
-    return from_json(documents.loads(os.pread(memory, size, 0)))
-
-
 @dataclass(slots=True)
 class Started:
     """A container that runs: its pid on the host, the pidfd (owned), the terminal's master or -1 (owned), the trace."""
@@ -54,7 +48,7 @@ class Started:
     def rows(self, keepers: Trace) -> list[list[Any]]:
         """The whole trace: the keeper's own events, and the init's, each with the plan's reason."""
         why = {step.describe(): step.why for _, step in self.plan.in_order()}
-        steps = (*self.plan.inside, *self.plan.after)
+        steps = (*self.plan.inside, *self.plan.after, *self.plan.last)
         pairs = zip(steps, self.times[::2], self.times[1::2], strict=False)
         done = [*init.rows(keepers.events), *(["init", s.describe(), began, lasted, ""] for s, began, lasted in pairs)]
         return [[*row, why.get(row[1], "")] for row in done]
@@ -111,7 +105,8 @@ def start(
         context.child = pid
         if born:
             born(pid)
-        outcome = _lead(plan, context, ours)
+        outcome = sync.Outcome(on_listener=_listener(request, pid, pidfd))
+        _lead(plan, context, ours, outcome)
         if outcome.failure or not outcome.executing:
             _write_failed_trace(trace, outcome)
         sync.raise_failure(outcome)
@@ -138,10 +133,19 @@ def _clone(plan: Plan, request: Request, context: Context, *, for_parent: bool) 
     return group is not None, pid, pidfd
 
 
-def _lead(plan: Plan, context: Context, ours: Socket) -> sync.Outcome:
+def _listener(request: Request, pid: int, pidfd: int) -> Callable[[int], None] | None:
+    """What to do with the listener of the init's filter, if it is to have one."""
+    if not request.listener:
+        return None
+    from onggi.runtime import hooks, notify
+
+    state = hooks.State(request.spec.version, request.id, request.bundle, hooks.texts(request.spec.annotations))
+    return notify.handler(request.listener, pidfd, pid, state.document("creating", pid))
+
+
+def _lead(plan: Plan, context: Context, ours: Socket, outcome: sync.Outcome) -> None:
     """The keeper's side of the protocol. When the init is gone early, its own failure is the one that counts."""
     failure: StartFailed | None = None
-    outcome = sync.Outcome()
     try:
         if plan.mapping:
             carry_out(plan.mapping, context)
@@ -159,7 +163,6 @@ def _lead(plan: Plan, context: Context, ours: Socket) -> sync.Outcome:
     sync.wait_outcome(ours, outcome)
     if failure and not outcome.failure:
         raise failure
-    return outcome
 
 
 def _write_failed_trace(trace: Trace, outcome: sync.Outcome) -> None:

@@ -117,6 +117,11 @@ def open_streams(annotations: Mapping[str, Any]) -> tuple[int, int]:
     return out, err
 
 
+def texts(annotations: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Annotations as a `State` has them."""
+    return tuple((name, str(value)) for name, value in annotations.items())
+
+
 def steps(kind: str, hooks: Iterable[Hook], state: State, status: str) -> tuple[RunHook, ...]:
     """The hooks of one kind as steps."""
     return tuple(RunHook(kind, n, hook, state, status, f"hooks.{kind}") for n, hook in enumerate(hooks))

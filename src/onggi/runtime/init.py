@@ -51,9 +51,10 @@ def _carry_out(plan: Plan, context: Context, keeper: Socket, trace: Trace) -> No
         sync.send(keeper, {"mounted": True})
     sync.wait_go(keeper, "ready")
     carry_out(plan.after, context)
-    times = [number for event in trace.events for number in (event.started, event.lasted)]
     namespaces = _namespaces(context.proc)
-    sync.send(keeper, {"times": times, "warnings": context.warnings, "namespaces": namespaces, "executing": True})
+    carry_out(plan.last, context)
+    times = [number for event in trace.events for number in (event.started, event.lasted)]
+    sync.tell(keeper, {"times": times, "warnings": context.warnings, "namespaces": namespaces, "executing": True})
     trace.events.clear()
     if context.fifo >= 0:
         keeper.close()  # it has no more to do with us
@@ -112,7 +113,7 @@ def tell_failure(keeper: Socket, error: OnggiError, trace: Trace, context: Conte
         os._exit(255)
     message = {"failed": error.to_fields(), "trace": rows(trace.events), "warnings": context.warnings}
     try:
-        sync.send(keeper, message)
+        sync.tell(keeper, message)
     except OSError:
         os._exit(2)  # the keeper is gone; nobody is left to be told
 

@@ -26,7 +26,7 @@ from typing import NoReturn
 from onggi.kernel import process
 from onggi.kernel.cgroup.detect import detect
 from onggi.kernel.cgroup.layout import Layout
-from onggi.runtime import borrowed, filters, hooks, keeper, limits, links, mapped, sysctls, terminal
+from onggi.runtime import borrowed, entrance, filters, hooks, keeper, limits, links, mapped, sysctls, terminal
 from onggi.runtime.container import warm_up
 from onggi.runtime.enclosure import enclose
 
@@ -65,6 +65,7 @@ def serve(engine: socket.socket) -> NoReturn:
     layout = detect()
     for _ in range(_REHEARSALS):
         warm_up(layout)
+        entrance.warm_up(layout)
     gc.collect()
     gc.freeze()
     gc.disable()

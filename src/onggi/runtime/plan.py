@@ -10,6 +10,7 @@ print. Nobody's kernel is touched here: what the plan needs to know of the machi
                       hooks      prestart, createRuntime                    (after "mounted")
     init     inside     cgroup, join namespaces, root, mounts, devices, names, masks      (after "mapped")
              after      createContainer hooks, network, cgroup namespace, covers, pivot, rights    (after "ready")
+             last       seccomp, where no_new_privs lets it wait until now
              at_start   startContainer hooks, exec      (at once; or, when it was only created, after `start`)
 
 Why this order: limits hold before the container's first instruction; the id maps come before anything that needs root
@@ -78,6 +79,7 @@ class Plan:
     inside: tuple[Step, ...]
     after: tuple[Step, ...]
     at_start: tuple[Step, ...]
+    last: tuple[Step, ...] = ()
     hooks: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -87,7 +89,7 @@ class Plan:
             ("keeper", (*self.before, self.clone, *self.mapping)),
             ("init", self.inside),
             ("keeper", (*self.beside, *self.hooks)),
-            ("init", (*self.after, *self.at_start)),
+            ("init", (*self.after, *self.last, *self.at_start)),
         ):
             for step in steps:
                 yield who, step
@@ -114,6 +116,7 @@ def build(request: Request, layout: Layout, *, network_ahead: bool = False) -> P
         inside=inside,
         after=tuple(_after(request, network_ahead=network_ahead)),
         at_start=tuple(_at_start(request)),
+        last=tuple(_last(request)),
         hooks=tuple(_hooks(request, "creating", "prestart", "createRuntime")),
         warnings=tuple(missing.text() for missing in limits.missing),
     )
@@ -129,7 +132,7 @@ def _hooks(request: Request, status: str, *kinds: str) -> Iterator[Step]:
         return
     from onggi.runtime import hooks
 
-    annotations = tuple((name, str(value)) for name, value in request.spec.annotations.items())
+    annotations = hooks.texts(request.spec.annotations)
     if hooks.wants_streams(request.spec.annotations) and kinds[0] in ("prestart", "createContainer"):
         yield hooks.OpenStreams(annotations, "annotations: run.oci.hooks.stdout and run.oci.hooks.stderr")
     state = hooks.State(request.spec.version, request.id, request.bundle, annotations)
@@ -386,7 +389,7 @@ def _at_start(request: Request) -> Iterator[Step]:
     if request.fifo:
         yield surroundings.WaitForStart("create and start are two commands")
     yield from _hooks(request, "created", "startContainer")
-    yield rights.Execute(request.spec.process.args, request.kept_fds, "process.args")
+    yield rights.Execute(request.spec.process.args, "process.args")
 
 
 def _links(request: Request) -> Iterator[Step]:
@@ -408,6 +411,7 @@ def _rights(request: Request) -> Iterator[Step]:
     yield from becoming.take_terminal(process)
     cpus = (request.spec.resources.get("cpu") or {}).get("cpus") or ""
     yield from becoming.attributes(process, request.spec.personality, request.spec.memory_policy, cpus)
+    yield rights.CloseRest(request.kept_fds, "what is open by mistake is not the program's")
     if not process.no_new_privileges:  # without no_new_privs it takes CAP_SYS_ADMIN, so before the capabilities go
         yield from becoming.load_filter(request.seccomp, request.seccomp_flags)
     may_set_groups = not _new(request.spec, "user") or bool(request.spec.gid_mappings)
@@ -415,5 +419,9 @@ def _rights(request: Request) -> Iterator[Step]:
     if request.dies_with_keeper:
         yield rights.DieWithKeeper("no container without its keeper")
     yield becoming.program(process)
-    if process.no_new_privileges:
+
+
+def _last(request: Request) -> Iterator[Step]:
+    """As few of our own calls as can be come after a filter, and need its leave."""
+    if request.spec.process.no_new_privileges:
         yield from becoming.load_filter(request.seccomp, request.seccomp_flags)
