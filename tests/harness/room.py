@@ -70,14 +70,15 @@ exec sleep infinity
 """
 
 
-class Room(Cage):
+class Room:
     """Open until `close`, which ends everything in it."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self._sweep()
-        self._make_groups()
-        self.groups = " ".join(str(each / self.name) for each in hierarchies())
+        self._cage = Cage(name)
+        self._cage.sweep()
+        self._cage.make_groups()
+        self.directory = self._cage.directory
+        """On a tmpfs, under this name outside and in here; outside it is empty (see `path`)."""
         own = (
             "--pid",
             "--fork",
@@ -93,7 +94,7 @@ class Room(Cage):
         furnish = ("bash", "-c", _FURNISH, "room", str(self.directory), root, str(TREE), str(PACKAGES))
         self.holder = subprocess.Popen(
             ["sh", "-c", _JOIN, "join", "unshare", *own, *furnish],
-            env={**self._environment(), "CAGE_HIERARCHIES": " ".join(self.hierarchy_names())},
+            env={**self._environment(), "CAGE_HIERARCHIES": " ".join(self._cage.hierarchy_names())},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -106,8 +107,9 @@ class Room(Cage):
         self.first = int(children)
 
     def _environment(self) -> dict[str, str]:
+        groups = " ".join(str(each / self._cage.name) for each in hierarchies())
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        return {"ROOM_GROUPS": self.groups, "PATH": path, "HOME": "/root", "LANG": "C.UTF-8", "TERM": "xterm"}
+        return {"ROOM_GROUPS": groups, "PATH": path, "HOME": "/root", "LANG": "C.UTF-8", "TERM": "xterm"}
 
     def words(self, *command: str) -> list[str]:
         """The command line that runs `command` in here, with `environment`."""
@@ -146,7 +148,7 @@ class Room(Cage):
     def processes(self) -> list[str]:
         """The command lines of all that run in here but the first."""
         found = []
-        for group in self._groups():
+        for group in self._cage.groups():
             for pid in (group / "cgroup.procs").read_text().split():
                 try:
                     words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
@@ -158,14 +160,14 @@ class Room(Cage):
 
     def left_groups(self) -> list[str]:
         """Groups below the room's own."""
-        tops = {each / self.name for each in hierarchies()}
-        return sorted(str(group) for group in self._groups() if group not in tops)
+        tops = {each / self._cage.name for each in hierarchies()}
+        return sorted(str(group) for group in self._cage.groups() if group not in tops)
 
     def close(self) -> None:
         """End everything in here."""
         self.holder.send_signal(signal.SIGKILL)
         self.holder.communicate()
         deadline = time.monotonic() + SECONDS
-        while self._sweep() and time.monotonic() < deadline:
+        while self._cage.sweep() and time.monotonic() < deadline:
             time.sleep(0.05)
-        self.__exit__()
+        self._cage.__exit__()
