@@ -89,7 +89,7 @@ def document(
 
 def write(directory: str, kept: Json) -> None:
     """Keep it, whole or not at all."""
-    new = os.path.join(directory, f".{_NAME}.new")
+    new = os.path.join(directory, f".{_NAME}.{os.getpid()}")  # of two writers at once each has its own
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         os.write(descriptor, documents.dumps(kept))
