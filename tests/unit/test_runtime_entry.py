@@ -30,6 +30,7 @@ joiner setpriv --bounding-set -all,+chown
 joiner command -v /bin/true
 joiner fork
 process setsid
+process close_range 3- at exec
 process exec /bin/true
 """
 FILTERED = """\
@@ -43,6 +44,7 @@ joiner id=0:0
 joiner keyctl session _ses.c1
 joiner fork
 process setsid
+process close_range 3- at exec
 process setpriv --seccomp-filter filter.bpf
 process cd /
 process setpriv --reuid UID --regid GID --groups GROUPS
@@ -88,7 +90,7 @@ def test_a_filter_without_no_new_privs_is_loaded_by_the_process() -> None:
 def test_a_filter_with_no_new_privs_comes_last() -> None:
     """Then the capabilities can go ahead, and the fewest system calls have to be allowed."""
     plan = entry.build(made(seccomp="/f.bpf", process=process(noNewPrivileges=True)))
-    assert [type(step).__name__ for step in plan.own] == ["NewSession", "LoadFilter", "Execute"]
+    assert [type(step).__name__ for step in plan.own] == ["NewSession", "CloseRest", "LoadFilter", "Execute"]
 
 
 def test_a_user_namespace_is_entered_with_the_others_and_root_in_it_taken() -> None:

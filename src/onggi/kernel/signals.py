@@ -30,6 +30,8 @@ DEFAULT, BLOCK, UNBLOCK, SET = (
 handle = _signal.signal
 """signal(2) by the interpreter: `handle(number, function)`."""
 mask = _signal.pthread_sigmask
+pending = _signal.sigpending
+wait = _signal.sigwait
 send_to_pidfd = _signal.pidfd_send_signal
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from onggi.runc.words import Options
+    from onggi.runtime.request import Listener
 
     Json: TypeAlias = dict[str, Any]
 
@@ -68,10 +69,6 @@ def _refuse(document: Json) -> None:
             place = place.get(name) if isinstance(place, dict) else None
         if place:
             raise Unsupported("run bundle with", ".".join(names), "it is not supported yet")
-    for mount in document.get("mounts") or ():
-        if mount.get("uidMappings") or mount.get("gidMappings"):
-            cause = "id maps of a mount's own are not supported yet"
-            raise Unsupported("run bundle with", f"mounts: {mount.get('destination')}", cause)
 
 
 def request(
@@ -83,8 +80,8 @@ def request(
     path of its cgroup.
     """
     linux = document.get("linux") or {}
-    root = os.path.join(bundle, (document.get("root") or {}).get("path") or "rootfs")
-    file, flags = seccomp_filter(linux.get("seccomp"), cache)
+    root = _root(bundle, (document.get("root") or {}).get("path") or "rootfs")
+    file, flags, listener = _filter(document, bundle, cache)
     kinds = {namespace["type"] for namespace in linux.get("namespaces") or ()}
     found = from_json(
         {
@@ -97,8 +94,6 @@ def request(
             "private_cgroup": "cgroup" in kinds,
         }
     )
-    if "mount" not in kinds:
-        raise Unsupported("run bundle with", "linux.namespaces", "a container without a mount namespace of its own")
     binds = tuple(
         replace(mount, source=os.path.join(bundle, mount.source)) if _is_bind(mount.type, mount.options) else mount
         for mount in found.spec.mounts
@@ -115,8 +110,17 @@ def request(
         new_keyring=not given.has("no-new-keyring"),
         kept_fds=given.number("preserve-fds"),
         best_effort=False,
+        listener=listener,
         take_empty_cgroup=True,
     )
+
+
+def _root(bundle: str, path: str) -> str:
+    """The root directory's own path: what a link stands for may be another directory by the time it is mounted."""
+    root = os.path.normpath(os.path.join(os.path.realpath(bundle), path))
+    if os.path.realpath(root) != root:
+        raise Invalid("read", "root.path", "invalid rootfs: not an absolute path, or a symlink")
+    return root
 
 
 def _is_bind(kind: str, options: tuple[str, ...]) -> bool:
@@ -128,19 +132,9 @@ def _resources(given: Mapping[str, Any], group: str) -> Json:
     return {**found, "devices": resources.with_default_devices(found.get("devices"))} if group else found
 
 
-def seccomp_filter(profile: Json | None, cache: str) -> tuple[str, int]:
-    """The profile compiled into the directory `cache`, unless it is there already, and its flags; empty for none."""
-    if not profile:
-        return "", 0
-    from onggi.kernel import seccomp
+def _filter(document: Json, bundle: str, cache: str) -> tuple[str, int, Listener | None]:
+    if not (document.get("linux") or {}).get("seccomp"):
+        return "", 0, None
+    from onggi.runc import filter
 
-    if profile.get("listenerPath"):
-        raise Unsupported("run bundle with", "linux.seccomp.listenerPath", "it is not supported yet")
-    path = os.path.join(cache, f"{seccomp.digest(profile)}.bpf")
-    if not os.path.exists(path):
-        os.makedirs(cache, 0o700, exist_ok=True)
-        new = f"{path}.{os.getpid()}"
-        with open(new, "wb") as file:
-            file.write(seccomp.compile_filter(profile))
-        os.rename(new, path)
-    return path, seccomp.filter_flags(profile)
+    return filter.of_config(document, bundle, cache)

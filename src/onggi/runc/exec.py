@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from onggi.kernel.cgroup.layout import Layout
     from onggi.runc.words import Options
+    from onggi.runtime.request import Listener
 
     Json: TypeAlias = dict[str, Any]
 
@@ -63,6 +64,7 @@ def exec(options: Options, given: Options, container_id: str, *words: str) -> in
 
             undo.callback(signals.mask, signals.SET, signals.mask(signals.BLOCK, passed_on()))
             entry = replace(entry, process=with_size(entry.process))
+        sockets = outlets.connect(given, undo)
         started = enter.start(entry, layout, container, None if terminal else (0, 1, 2), Trace())
         with ExitStack() as unstart:
             unstart.callback(process.kill, started.pid, started.pidfd, for_parent=False)
@@ -70,7 +72,7 @@ def exec(options: Options, given: Options, container_id: str, *words: str) -> in
                 from onggi.runc.logging import warn
 
                 warn(warning, options)
-            outlets.hand_out(given, started, b"setns")
+            outlets.hand_out(given, sockets, started, b"setns")
             unstart.pop_all()
         if detach:
             return 0
@@ -162,7 +164,7 @@ def _entry(kept: Json, process: Json, layout: Layout, root: str, given: Options)
     own_user = "user" in kinds
     if own_user and _is_ours("user", kept["pid"]):
         kinds.remove("user")
-    file, flags = _filter(linux.get("seccomp"), os.path.join(root, ".seccomp"))
+    file, flags, listener = _filter(kept, root)
     return Entry(
         id=kept["id"],
         container=kept["pid"],
@@ -180,15 +182,17 @@ def _entry(kept: Json, process: Json, layout: Layout, root: str, given: Options)
         memory_policy=linux.get("memoryPolicy"),
         cpus=((linux.get("resources") or {}).get("cpu") or {}).get("cpus") or "",
         best_effort=False,
+        listener=listener,
+        state=state.told(kept, "running", kept["pid"]) if listener else {},
     )
 
 
-def _filter(profile: Json | None, cache: str) -> tuple[str, int]:
-    if not profile:
-        return "", 0
-    from onggi.runc import bundle
+def _filter(kept: Json, root: str) -> tuple[str, int, Listener | None]:
+    if not (kept["config"].get("linux") or {}).get("seccomp"):
+        return "", 0, None
+    from onggi.runc import filter
 
-    return bundle.seccomp_filter(profile, cache)
+    return filter.of_config(kept["config"], kept["bundle"], os.path.join(root, ".seccomp"))
 
 
 def _is_ours(kind: str, pid: int) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import time
 
 from onggi.errors import Conflict, Invalid, NotFound, OnggiError, StartFailed
 from onggi.kernel import signals
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 _PATIENCE = 10_000
 """Milliseconds that a killed process gets to be gone."""
+_GLANCE = 20
+_GRACE = 2_000
+"""Milliseconds that who makes a container gets to end its hook and to clean up."""
 
 
 def kill(options: Options, given: Options, container_id: str, word: str = "TERM") -> int:
@@ -84,10 +88,14 @@ def delete(options: Options, given: Options, container_id: str) -> int:
 
 def _delete(options: Options, container_id: str, *, force: bool) -> None:
     root = state.root(options)
+    directory = os.path.join(root, state.checked_id(container_id))
+    if force:
+        _end_creator(directory)
     try:
         kept = state.read(root, container_id)
     except NotFound:
-        _sweep(root, container_id)
+        if not state.creator(directory):
+            _sweep(directory)
         if force:
             return
         raise
@@ -119,9 +127,8 @@ def _delete_matching(options: Options, pattern: str, *, force: bool) -> None:
                 _warn(str(error), options)
 
 
-def _sweep(root: str, container_id: str) -> None:
+def _sweep(directory: str) -> None:
     """Remove what a `create` that was killed left of a container before it was one."""
-    directory = os.path.join(root, container_id)
     if os.path.isdir(directory) and not os.path.islink(directory):
         state.release(directory)
 
@@ -132,6 +139,33 @@ def _warn(note: str, options: Options) -> None:
     warn(note, options)
 
 
+def _end_creator(directory: str) -> None:
+    """End whoever is still making the container, so that nothing more of it comes into being."""
+    pid = state.creator(directory)
+    if not pid:
+        return
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        for number, patience in ((signals.TERM, _GRACE), (signals.KILL, _PATIENCE)):
+            deadline = time.monotonic() + patience / 1000
+            if state.creator(directory) == pid:
+                signals.send_to_pidfd(pidfd, number)
+            while time.monotonic() < deadline:
+                if _is_gone(pidfd, _GLANCE) or state.creator(directory) != pid:
+                    return
+    finally:
+        os.close(pidfd)
+
+
+def _is_gone(pidfd: int, milliseconds: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(milliseconds))
+
+
 def end(kept: dict[str, Any], layout: Layout) -> None:
     """SIGKILL, and wait until the first process is gone."""
     pidfd = state.open_process(kept)
@@ -140,9 +174,7 @@ def end(kept: dict[str, Any], layout: Layout) -> None:
     try:
         signals.send_to_pidfd(pidfd, signals.KILL)
         _thaw(kept, layout)
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        if not poll.poll(_PATIENCE):
+        if not _is_gone(pidfd, _PATIENCE):
             raise StartFailed("delete container", kept["id"], "container init still running")
     finally:
         os.close(pidfd)

@@ -8,7 +8,7 @@ What the specification does not know is passed over, as it says. Pure. Callers: 
 from __future__ import annotations
 
 from onggi.errors import Invalid
-from onggi.runtime.plan import DEFAULT_DEVICES
+from onggi.runtime.plan_mounts import DEFAULT_DEVICES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -61,7 +61,7 @@ def update(options: Options, given: Options, container_id: str) -> int:
     _refuse_resctrl(given)
     new = _from_file(given.get("resources")) if given.get("resources") else _from_flags(given)
     with ExitStack() as undo:
-        directory = os.open(os.path.join(root, container_id), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        directory = os.open(kept["directory"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         undo.callback(os.close, directory)
         fcntl.flock(directory, fcntl.LOCK_EX)  # of two updates at once the later one builds on the earlier one
         kept = state.read(root, container_id)
@@ -72,7 +72,7 @@ def update(options: Options, given: Options, container_id: str) -> int:
 
             warn(warning, options)
         linux["resources"] = resources.merged(old, new)
-        state.write(os.path.join(root, container_id), kept)
+        state.write(kept)
     return 0
 
 
@@ -181,6 +181,6 @@ def _size(flag: str, word: str) -> int:
         found = float(digits)
     except ValueError:
         found = -1
-    if not known or not 0 <= found < 1 << 62:
+    if not known or not 0 <= found * _UNITS.get(unit[:1] or "b", 1) < 1 << 63:
         raise Invalid("update", f"--{flag}", f"invalid value for {flag}: {word!r} is no size", hint="for example 64m")
     return int(found * _UNITS[unit[:1] or "b"])

@@ -12,7 +12,7 @@ import time
 
 from onggi import documents
 from onggi.errors import OnggiError, StartFailed
-from onggi.kernel import capability, process, sockets
+from onggi.kernel import capability, process, signals, sockets
 from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import Clone
 from onggi.kernel.sockets import SHUT_WR, Socket
@@ -21,18 +21,13 @@ from onggi.runtime.plan import Plan, build
 from onggi.runtime.request import Request, from_json
 from onggi.runtime.steps import Context, carry_out, failed
 from onggi.trace import Event, Trace
-from onggi.unwinding import ExitStack
+from onggi.unwinding import ExitStack, suppress
 from onggi.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
-
-
-def read_request(memory: int) -> Request:
-    """The request in a memory file."""
-    size = os.fstat(memory).st_size
-    return from_json(documents.loads(os.pread(memory, size, 0)))
 
 
 @dataclass(slots=True)
@@ -53,7 +48,7 @@ class Started:
     def rows(self, keepers: Trace) -> list[list[Any]]:
         """The whole trace: the keeper's own events, and the init's, each with the plan's reason."""
         why = {step.describe(): step.why for _, step in self.plan.in_order()}
-        steps = (*self.plan.inside, *self.plan.after)
+        steps = (*self.plan.inside, *self.plan.after, *self.plan.last)
         pairs = zip(steps, self.times[::2], self.times[1::2], strict=False)
         done = [*init.rows(keepers.events), *(["init", s.describe(), began, lasted, ""] for s, began, lasted in pairs)]
         return [[*row, why.get(row[1], "")] for row in done]
@@ -82,9 +77,11 @@ def start(
     network_ahead: int = -1,
     *,
     for_parent: bool = False,
+    born: Callable[[int], None] | None = None,
 ) -> Started:
     """Carry out the plan up to the container's first instruction; on failure nothing is left and it says why.
 
+    `born` is told the init's pid before any program of the container, or a hook, runs.
     `network_ahead` is a namespace from `make_network_ahead`, borrowed, or -1. With `for_parent` the container is our
     parent's child (CLONE_PARENT), who collects it.
     """
@@ -106,7 +103,10 @@ def start(
         undo.callback(process.kill, pid, pidfd, for_parent=for_parent)
         theirs.close()
         context.child = pid
-        outcome = _lead(plan, context, ours)
+        if born:
+            born(pid)
+        outcome = sync.Outcome(on_listener=_listener(request, pid, pidfd))
+        _lead(plan, context, ours, outcome)
         if outcome.failure or not outcome.executing:
             _write_failed_trace(trace, outcome)
         sync.raise_failure(outcome)
@@ -119,6 +119,10 @@ def start(
 def _clone(plan: Plan, request: Request, context: Context, *, for_parent: bool) -> tuple[bool, int, int]:
     """clone3(2) with the plan's flags, into the v2 group where there is one: was it, the pid (0 in the child), the pidfd."""
     started = time.monotonic_ns()
+    if plan.stage:
+        from onggi.runtime import stage
+
+        return False, *stage.clone(plan.stage, plan.clone, context)
     group = context.layout.clone_target(request.spec.cgroups_path) if request.spec.cgroups_path else None
     try:
         pid, pidfd = process.clone(plan.clone.flags, group.fileno() if group else -1, for_parent=for_parent)
@@ -133,10 +137,19 @@ def _clone(plan: Plan, request: Request, context: Context, *, for_parent: bool) 
     return group is not None, pid, pidfd
 
 
-def _lead(plan: Plan, context: Context, ours: Socket) -> sync.Outcome:
+def _listener(request: Request, pid: int, pidfd: int) -> Callable[[int], None] | None:
+    """What to do with the listener of the init's filter, if it is to have one."""
+    if not request.listener:
+        return None
+    from onggi.runtime import hooks, notify
+
+    state = hooks.State(request.spec.version, request.id, request.bundle, hooks.texts(request.spec.annotations))
+    return notify.handler(request.listener, pidfd, pid, state.document("creating", pid))
+
+
+def _lead(plan: Plan, context: Context, ours: Socket, outcome: sync.Outcome) -> None:
     """The keeper's side of the protocol. When the init is gone early, its own failure is the one that counts."""
     failure: StartFailed | None = None
-    outcome = sync.Outcome()
     try:
         if plan.mapping:
             carry_out(plan.mapping, context)
@@ -152,9 +165,19 @@ def _lead(plan: Plan, context: Context, ours: Socket) -> sync.Outcome:
     except (BrokenPipeError, ConnectionResetError):  # the init is gone, and what it said is still to be read
         failure = None
     sync.wait_outcome(ours, outcome)
+    _end_helper(context)
     if failure and not outcome.failure:
         raise failure
-    return outcome
+
+
+def _end_helper(context: Context) -> None:
+    """Who opened files for the init has nothing more to do; what became of it no longer matters."""
+    if context.helper < 0:
+        return
+    with suppress(ProcessLookupError, ChildProcessError):  # where SIGCHLD is ignored the kernel collects it
+        signals.send_to_pidfd(context.helper, signals.KILL)
+        os.waitid(os.P_PIDFD, context.helper, os.WEXITED)
+    os.close(context.helper)
 
 
 def _write_failed_trace(trace: Trace, outcome: sync.Outcome) -> None:

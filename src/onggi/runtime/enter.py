@@ -73,7 +73,7 @@ def start(
         theirs.close()
         undo.callback(_end_process, outcome, for_parent=for_parent)
         undo.callback(process.kill, pid, pidfd, for_parent=for_parent)
-        _lead(ours, outcome)
+        _lead(ours, outcome, entry)
         for who, step, started, lasted, error in outcome.trace:
             trace.saw(Event(who, step, started, lasted, error))
         sync.raise_failure(outcome)
@@ -83,8 +83,12 @@ def start(
     return Entered(outcome.pid, outcome.pidfd, outcome.console, plan, outcome.times, outcome.warnings)
 
 
-def _lead(ours: Socket, outcome: sync.Outcome) -> None:
+def _lead(ours: Socket, outcome: sync.Outcome, entry: Entry) -> None:
     if sync.wait_born(ours, outcome):
+        if entry.listener:
+            from onggi.runtime import notify
+
+            outcome.on_listener = notify.handler(entry.listener, outcome.pidfd, outcome.pid, entry.state)
         try:
             sync.send(ours, {"go": "born"})
         except OSError:
@@ -140,7 +144,7 @@ def _join(plan: Plan, entry: Entry, context: Context, stdio: tuple[int, int, int
         *first, last = plan.own
         carry_out(first, context)
         times = [number for event in trace.events for number in (event.started, event.lasted)]
-        sync.send(keeper, {"times": times, "warnings": context.warnings, "executing": True})
+        sync.tell(keeper, {"times": times, "warnings": context.warnings, "executing": True})
         trace.events.clear()
         carry_out((last,), context)
     except OnggiError as error:

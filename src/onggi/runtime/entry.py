@@ -22,13 +22,14 @@ from onggi.kernel.flags import Clone
 from onggi.oci.runtime import Process
 from onggi.runtime import becoming, joins, rights
 from onggi.runtime.steps import Step
-from onggi.values import dataclass
+from onggi.values import dataclass, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from onggi.oci.runtime import Json
+    from onggi.runtime.request import Listener
 
 _FLAGS = {
     "user": Clone.NEWUSER,
@@ -66,6 +67,10 @@ class Entry:
     seccomp: str = ""
     """The file of the compiled filter; empty for none."""
     seccomp_flags: int = 0
+    listener: Listener | None = None
+    """With a filter that has calls to be answered by somebody else."""
+    state: Json = field(default_factory=dict)
+    """The container's, which that somebody is told (runtime.md, "State")."""
     new_keyring: bool = True
     kept_fds: int = 0
     """Descriptors from 3 on that are the program's."""
@@ -170,6 +175,7 @@ def _own(entry: Entry, *, ahead: bool) -> Iterator[Step]:
     yield from becoming.take_terminal(process)
     yield from becoming.limits(process, best_effort=entry.best_effort)
     yield from becoming.attributes(process, entry.personality, entry.memory_policy, entry.cpus)
+    yield rights.CloseRest(entry.kept_fds, "what is open by mistake is not the program's")
     if not process.no_new_privileges:  # without no_new_privs it takes CAP_SYS_ADMIN
         yield from becoming.load_filter(entry.seccomp, entry.seccomp_flags)
     if not ahead:
@@ -177,4 +183,4 @@ def _own(entry: Entry, *, ahead: bool) -> Iterator[Step]:
         yield becoming.program(process)
     if process.no_new_privileges:
         yield from becoming.load_filter(entry.seccomp, entry.seccomp_flags)
-    yield rights.Execute(process.args, entry.kept_fds, "process.args")
+    yield rights.Execute(process.args, "process.args")

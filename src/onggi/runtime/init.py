@@ -47,13 +47,16 @@ def _carry_out(plan: Plan, context: Context, keeper: Socket, trace: Trace) -> No
     if plan.mapping:
         context.handed = sync.wait_go(keeper, "mapped")
     carry_out(plan.inside, context)
+    if context.sources:
+        context.sources.close()
     if plan.hooks:
         sync.send(keeper, {"mounted": True})
     sync.wait_go(keeper, "ready")
     carry_out(plan.after, context)
-    times = [number for event in trace.events for number in (event.started, event.lasted)]
     namespaces = _namespaces(context.proc)
-    sync.send(keeper, {"times": times, "warnings": context.warnings, "namespaces": namespaces, "executing": True})
+    carry_out(plan.last, context)
+    times = [number for event in trace.events for number in (event.started, event.lasted)]
+    sync.tell(keeper, {"times": times, "warnings": context.warnings, "namespaces": namespaces, "executing": True})
     trace.events.clear()
     if context.fifo >= 0:
         keeper.close()  # it has no more to do with us
@@ -106,11 +109,13 @@ def _end(number: int, _frame: object) -> NoReturn:
 def tell_failure(keeper: Socket, error: OnggiError, trace: Trace, context: Context) -> None:
     """To the keeper; when it is gone, because we were only created, to the container's own stderr."""
     if context.keeper is None:
-        os.write(2, f"{error}\n".encode())
+        facts = error.facts
+        words = f"exec {facts['command']}: {facts['reason']}" if facts.get("call") == "execve" else str(error)
+        os.write(2, f"{words}\n".encode())
         os._exit(255)
     message = {"failed": error.to_fields(), "trace": rows(trace.events), "warnings": context.warnings}
     try:
-        sync.send(keeper, message)
+        sync.tell(keeper, message)
     except OSError:
         os._exit(2)  # the keeper is gone; nobody is left to be told
 

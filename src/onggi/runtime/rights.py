@@ -314,11 +314,29 @@ class FindProgram:
 
 
 @dataclass(frozen=True, slots=True)
+class CloseRest:
+    """No descriptor but the program's own outlives an execve: close_range(2).
+
+    Ours never do; what our caller forgot to close would be a door out of the container (CVE-2024-21626). It comes before
+    a filter that may forbid the call.
+    """
+
+    kept_fds: int
+    """How many from 3 on are the program's."""
+    why: str
+
+    def describe(self) -> str:
+        return f"close_range {3 + self.kept_fds}- at exec"
+
+    def apply(self, context: Context) -> None:
+        process.close_on_exec_from(3 + self.kept_fds)
+
+
+@dataclass(frozen=True, slots=True)
 class Execute:
     """Become the program: execve(2). What follows is the container's own."""
 
     args: tuple[str, ...]
-    kept_fds: int
     why: str
 
     def describe(self) -> str:
@@ -326,12 +344,13 @@ class Execute:
         return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
 
     def apply(self, context: Context) -> None:
-        process.close_on_exec_from(3 + self.kept_fds)
         try:
             os.execve(context.program, self.args, context.environment)
         except OSError as error:
             code = _EXEC_CODES.get(error.errno or 0, "exec.failed")
-            raise cannot_execute(self.args[0], code, (error.strerror or "").lower(), error.errno or 0) from error
+            failure = cannot_execute(self.args[0], code, (error.strerror or "").lower(), error.errno or 0)
+            failure.facts["call"] = "execve"
+            raise failure from error
 
 
 def find_program(name: str, path: str) -> str:

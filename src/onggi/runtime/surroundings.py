@@ -47,6 +47,21 @@ class WaitForStart:
 
 
 @dataclass(frozen=True, slots=True)
+class CloseInherited:
+    """Descriptors that whoever called the runtime left open."""
+
+    descriptors: tuple[int, ...]
+    why: str
+
+    def describe(self) -> str:
+        return "exec " + " ".join(f"{descriptor}<&-" for descriptor in self.descriptors)
+
+    def apply(self, context: Context) -> None:
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
 class CreateCgroup:
     """In the keeper: the container's group in every hierarchy."""
 
