@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, TypeAlias
 
+    from onggi.oci.runtime import Process, Spec
     from onggi.runc.words import Options
     from onggi.runtime.request import Listener
 
@@ -26,10 +27,7 @@ if TYPE_CHECKING:
 _LARGEST = 16 << 20
 _REFUSED = (
     ("linux", "intelRdt"),
-    ("linux", "mountLabel"),
     ("linux", "netDevices"),
-    ("process", "apparmorProfile"),
-    ("process", "selinuxLabel"),
 )
 
 
@@ -98,11 +96,12 @@ def request(
         replace(mount, source=os.path.join(bundle, mount.source)) if _is_bind(mount.type, mount.options) else mount
         for mount in found.spec.mounts
     )
+    process, mount_label, warnings = _labels(found.spec)
+    resources = _resources(found.spec.resources, group)
+    spec = replace(found.spec, process=process, mount_label=mount_label, root=root, mounts=binds)
     return replace(
         found,
-        spec=replace(
-            found.spec, root=root, mounts=binds, resources=_resources(found.spec.resources, group), cgroups_path=group
-        ),
+        spec=replace(spec, resources=resources, cgroups_path=group),
         bundle=bundle,
         fifo=fifo,
         dies_with_keeper=False,
@@ -111,6 +110,7 @@ def request(
         kept_fds=given.number("preserve-fds"),
         best_effort=False,
         listener=listener,
+        warnings=warnings,
         take_empty_cgroup=True,
     )
 
@@ -130,6 +130,17 @@ def _is_bind(kind: str, options: tuple[str, ...]) -> bool:
 def _resources(given: Mapping[str, Any], group: str) -> Json:
     found = resources.read(given)
     return {**found, "devices": resources.with_default_devices(found.get("devices"))} if group else found
+
+
+def _labels(spec: Spec) -> tuple[Process, str, tuple[str, ...]]:
+    """Its process and the label of its mounts as this kernel can have them, and what the caller should know."""
+    process = spec.process
+    if not (process.apparmor_profile or process.selinux_label or spec.mount_label):
+        return process, "", ()
+    from onggi.runc import labels
+
+    process = labels.of_process(process)
+    return process, *(labels.of_mounts(spec.mount_label) if spec.mount_label else ("", ()))
 
 
 def _filter(document: Json, bundle: str, cache: str) -> tuple[str, int, Listener | None]:

@@ -10,10 +10,10 @@ import os
 import posixpath
 
 from onggi import documents
-from onggi.errors import Conflict, Invalid, NotFound, Unsupported
+from onggi.errors import Conflict, Invalid, NotFound
 from onggi.kernel import capability, process, signals
 from onggi.kernel.cgroup.limits import Write
-from onggi.oci.runtime import parse_process
+from onggi.oci.runtime import Process, parse_process
 from onggi.runc import outlets, state
 from onggi.runtime import enter
 from onggi.runtime.entry import Entry
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     Json: TypeAlias = dict[str, Any]
 
-_REFUSED = ("apparmorProfile", "selinuxLabel")
 _FROM_CONTAINER = (
     "capabilities", "apparmorProfile", "selinuxLabel", "rlimits", "ioPriority", "scheduler", "execCPUAffinity",
 )  # fmt: skip
@@ -96,9 +95,6 @@ def _process(config: Json, given: Options, words: tuple[str, ...]) -> Json:
     user = process["user"] = dict(process.get("user") or {})
     if user.get("umask") is None:
         user["umask"] = (own.get("user") or {}).get("umask")
-    for name in _REFUSED:
-        if process.get(name):
-            raise Unsupported("exec with", f"process.{name}", "it is not supported yet")
     return process
 
 
@@ -168,7 +164,7 @@ def _entry(kept: Json, process: Json, layout: Layout, root: str, given: Options)
     return Entry(
         id=kept["id"],
         container=kept["pid"],
-        process=parse_process(process),
+        process=_labelled(parse_process(process)),
         namespaces=tuple(kinds),
         groups=_groups(layout, kept["cgroup"], given.every("cgroup")),
         unified=next((mount.directory for mount in layout.mounts if mount.version == 2), ""),
@@ -185,6 +181,14 @@ def _entry(kept: Json, process: Json, layout: Layout, root: str, given: Options)
         listener=listener,
         state=state.told(kept, "running", kept["pid"]) if listener else {},
     )
+
+
+def _labelled(process: Process) -> Process:
+    if not (process.apparmor_profile or process.selinux_label):
+        return process
+    from onggi.runc import labels
+
+    return labels.of_process(process)
 
 
 def _filter(kept: Json, root: str) -> tuple[str, int, Listener | None]:

@@ -34,7 +34,8 @@ def complain(error: OnggiError, options: Options, command: str) -> None:
     hint = f"\nhint: {error.hint}" if error.hint else ""
     sys.stderr.write(f"{text}\n" if error.facts.get("call") == "execve" else f"onggi-oci: {text}{hint}\n")
     if log_file(options):
-        write("error", f"onggi-oci {command} failed: {text}" if command else text, options)
+        which = "exec" if command == "exec" else f"onggi-oci {command}"  # docker puts its own words before it
+        write("error", f"{which} failed: {text}" if command else text, options)
 
 
 def worded(error: OnggiError) -> str:

@@ -55,6 +55,21 @@ def attributes(process: Process, personality: Json | None, memory_policy: Json |
         yield from attributes.steps(process, personality, memory_policy, cpus)
 
 
+def labels(process: Process, *, key: bool) -> Iterator[Step]:
+    """Its AppArmor profile or SELinux label, in force from the execve on; with `key` that of its keyring as well."""
+    if not (process.apparmor_profile or process.selinux_label):
+        return
+    from onggi.runtime import labels
+
+    if process.selinux_label:
+        why = "process.selinuxLabel"
+        if key:
+            yield labels.SetLabel(process.selinux_label, "keycreate", f"{why}: of its keyring")
+        yield labels.SetLabel(process.selinux_label, "exec", why)
+    if process.apparmor_profile:
+        yield labels.SetProfile(process.apparmor_profile, "process.apparmorProfile")
+
+
 def user(process: Process, *, may_set_groups: bool) -> Iterator[Step]:
     """Working directory, ids, capabilities, no_new_privs."""
     yield rights.ChangeDirectory(process.cwd, "process.cwd: must lie inside (CVE-2024-21626)")

@@ -124,6 +124,7 @@ def _join(entry: Entry, *, ahead: bool) -> Iterator[Step]:
 
         why = "process.rlimits: a user namespace could raise none"
         yield limits.RaiseRlimits(limits.checked(process.rlimits), entry.best_effort, why)
+    yield from becoming.labels(process, key=entry.new_keyring)
     flags = Clone(0)
     for kind in entry.namespaces:
         flags |= _FLAGS[kind]

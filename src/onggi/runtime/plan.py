@@ -100,7 +100,7 @@ def build(request: Request, layout: Layout, *, network_ahead: bool = False) -> P
         at_start=tuple(_at_start(request)),
         last=tuple(_last(request)),
         hooks=tuple(_hooks(request, "creating", "prestart", "createRuntime")),
-        warnings=(*(missing.text() for missing in limits.missing), *plan_mounts.warnings(spec)),
+        warnings=(*request.warnings, *(missing.text() for missing in limits.missing), *plan_mounts.warnings(spec)),
     )
 
 
@@ -339,6 +339,7 @@ def _rights(request: Request) -> Iterator[Step]:
     process = request.spec.process
     yield from becoming.limits(process, best_effort=request.best_effort)
     keyring = f"_ses.{request.id}" if request.new_keyring else ""
+    yield from becoming.labels(process, key=bool(keyring))
     yield rights.NewSession(keyring, "its own session and keyring")
     yield from becoming.take_terminal(process)
     cpus = (request.spec.resources.get("cpu") or {}).get("cpus") or ""

@@ -102,6 +102,8 @@ class Request:
     """With a filter that has calls to be answered by somebody else."""
     inherited: tuple[int, ...] = ()
     """Descriptors of whoever called the runtime, which the init closes: those that an execve would close too late."""
+    warnings: tuple[str, ...] = ()
+    """What whoever made the request found that its caller should know."""
     best_effort: bool = True
     """A limit that this host or process cannot set is a warning; False: an error, as the specification has it."""
     take_empty_cgroup: bool = False
