@@ -9,8 +9,7 @@ import os
 
 from onggi import documents
 from onggi.errors import Invalid, NotFound, Unsupported
-from onggi.runc import validate
-from onggi.runc.groups import with_default_devices
+from onggi.runc import resources, validate
 from onggi.runtime.request import Request, from_json
 from onggi.values import replace
 
@@ -128,8 +127,9 @@ def _is_bind(kind: str, options: tuple[str, ...]) -> bool:
     return kind == "bind" or "bind" in options or "rbind" in options
 
 
-def _resources(given: Mapping[str, Any], group: str) -> Mapping[str, Any]:
-    return {**given, "devices": with_default_devices(given.get("devices"))} if group else given
+def _resources(given: Mapping[str, Any], group: str) -> Json:
+    found = resources.read(given)
+    return {**found, "devices": resources.with_default_devices(found.get("devices"))} if group else found
 
 
 def _labels(spec: Spec) -> tuple[Process, str, tuple[str, ...]]:
