@@ -51,12 +51,13 @@ class Cage:
         self.directory.chmod(0o755)  # users of the tests walk through it
         self.programs = self.directory / "bin"
         self.programs.mkdir()
+        self._real_time = False
 
     def __enter__(self) -> Cage:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._sweep()
+        self.sweep()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def program(self, name: str, body: str) -> str:
@@ -68,12 +69,12 @@ class Cage:
 
     def run(self, command: list[str], environment: dict[str, str], at: Path, output: Path, limit: float) -> int | None:
         """The command's exit status, None when it took more than `limit` seconds; what it says goes to `output`."""
-        self._sweep()
-        self._make_groups()
+        self.sweep()
+        self.make_groups()
         environment = {
             **environment,
             "PATH": f"{self.programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "CAGE_HIERARCHIES": " ".join(str(each.relative_to(_GROUPS)) for each in _hierarchies()),
+            "CAGE_HIERARCHIES": " ".join(self.hierarchy_names()),
         }
         pid, master = pty.fork()
         if pid == 0:
@@ -81,7 +82,7 @@ class Cage:
         status = _watch(pid, master, time.monotonic() + limit)
         if status is None:
             os.kill(pid, signal.SIGKILL)
-        left = self._sweep()
+        left = self.sweep()
         if status is None:
             os.waitpid(pid, 0)
         os.close(master)
@@ -96,7 +97,7 @@ class Cage:
             attributes = termios.tcgetattr(0)
             attributes[1] &= ~termios.ONLCR
             termios.tcsetattr(0, termios.TCSANOW, attributes)
-            for hierarchy in _hierarchies():
+            for hierarchy in hierarchies():
                 (hierarchy / self.name / "cgroup.procs").write_text("0")
             os.chdir(at)
             os.umask(0o022)
@@ -121,35 +122,42 @@ class Cage:
         finally:
             os._exit(125)
 
-    def _make_groups(self) -> None:
-        for hierarchy in _hierarchies():
+    def hierarchy_names(self) -> list[str]:
+        """The directories below /sys/fs/cgroup; `.` for the one of v2."""
+        return [str(each.relative_to(_GROUPS)) for each in hierarchies()]
+
+    def make_groups(self) -> None:
+        """The run's own group in each hierarchy."""
+        for hierarchy in hierarchies():
             (hierarchy / self.name).mkdir(exist_ok=True)
             if hierarchy.name == "cpuset":
                 for file in ("cpuset.cpus", "cpuset.mems"):  # empty in a new v1 group, and nobody may enter
                     (hierarchy / self.name / file).write_text((hierarchy / file).read_text())
+        budget = _GROUPS / "cpu" / self.name / "cpu.rt_runtime_us"
+        if self._real_time and budget.exists():
+            budget.write_text("900000")
+            self._real_time = False
 
     def real_time(self) -> None:
-        """Give the run's v1 group time for real-time processes: nearly all there is, so one run at a time has it."""
-        self._make_groups()
-        budget = _GROUPS / "cpu" / self.name / "cpu.rt_runtime_us"
-        if budget.exists():
-            budget.write_text("900000")
+        """Give the next run's v1 group time for real-time processes: nearly all there is, so one run at a time has it."""
+        self._real_time = True
 
-    def _sweep(self) -> int:
+    def sweep(self) -> int:
         """Thaw (on v1 what is frozen cannot be killed), kill, remove; how many processes there were."""
-        for group in self._groups():
+        for group in self.groups():
             for file, text in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
                 if (group / file).exists():
                     (group / file).write_text(text)
-        return sum(_empty(group) for group in self._groups())
+        return sum(_empty(group) for group in self.groups())
 
-    def _groups(self) -> Iterator[Path]:
-        for hierarchy in _hierarchies():
+    def groups(self) -> Iterator[Path]:
+        """Its directories, the lowest first."""
+        for hierarchy in hierarchies():
             for directory, _, _ in os.walk(hierarchy / self.name, topdown=False):
                 yield Path(directory)
 
 
-def _hierarchies() -> list[Path]:
+def hierarchies() -> list[Path]:
     """Where a group has to be made: once on cgroup v2, once for each hierarchy otherwise."""
     if _UNIFIED:
         return [_GROUPS]

@@ -160,18 +160,8 @@ def test_devices_are_denied_but_for_the_promised_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "name"),
     [
-        ({"process.apparmorProfile": "x"}, "process.apparmorProfile"),
-        ({"process.selinuxLabel": "x"}, "process.selinuxLabel"),
         ({"linux.intelRdt": {"closID": "x"}}, "linux.intelRdt"),
         ({"linux.cgroupsPath": "system.slice:oci:x"}, "linux.cgroupsPath"),
-        (
-            {
-                "linux.namespaces": plans.namespaces("pid", "uts", "ipc", "network"),
-                "linux.maskedPaths": None,
-                "linux.readonlyPaths": None,
-            },
-            "linux.namespaces",
-        ),
     ],
 )
 def test_what_a_bundle_may_not_ask_for_yet_is_named(tmp_path: Path, changes: dict[str, Any], name: str) -> None:

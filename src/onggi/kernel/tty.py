@@ -6,7 +6,6 @@ Callers: `runtime/`. Read next: `process`.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -15,6 +14,7 @@ import struct
 import termios
 
 from onggi.errors import KernelError
+from onggi.kernel import c_types as ctypes
 from onggi.kernel.path import Resolve, open_in_root
 from onggi.kernel.syscall import bind
 
@@ -68,6 +68,13 @@ def open_peer(master: int) -> int:
 def set_size(descriptor: int, rows: int, columns: int) -> None:
     """TIOCSWINSZ."""
     fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
+
+
+def leave_newlines(descriptor: int) -> None:
+    """tcsetattr(3): a line feed goes out as one, and not as carriage return and line feed (ONLCR)."""
+    mode = termios.tcgetattr(descriptor)
+    mode[1] &= ~termios.ONLCR
+    termios.tcsetattr(descriptor, termios.TCSANOW, mode)
 
 
 def take_control(descriptor: int) -> None:

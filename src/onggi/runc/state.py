@@ -1,6 +1,7 @@
 """The state of containers that `onggi-oci` made: one directory each below its root.
 
-    ROOT/ID/status          ociVersion, id, pid, bundle, created, config, …, and what tells a pid from its successor
+    ROOT/ID/state.json      ociVersion, id, pid, bundle, created, config, …, and what tells a pid from its successor
+    ROOT/ID/status          the same, for who looks where crun has it (`external_descriptors`)
     ROOT/ID/creator         who is making the container, as long as it is being made
     ROOT/ID/exec.fifo       while the container waits for `start`
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     Json: TypeAlias = dict[str, Any]
 
-_NAME, FIFO, _CREATOR = "status", "exec.fifo", "creator"
+_NAME, FIFO, _CREATOR, _OTHER_NAME = "state.json", "exec.fifo", "creator", "status"
 _SIGNS = frozenset("_+-.ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
 _LONGEST = 1024
 _OURS = ("cgroup", "cgroup_paths", "started", "config", "external_descriptors", "fifo", "directory", "new_keyring")
@@ -67,6 +68,7 @@ def reserve(root: str, container_id: str) -> str:
         hint = f"onggi-oci delete {container_id}"
         raise Conflict("create container", container_id, "container with given ID already exists", hint=hint) from error
     _put(directory, _CREATOR, f"{os.getpid()} {_started(os.getpid())}".encode())
+    os.symlink(_NAME, os.path.join(directory, _OTHER_NAME))
     return directory
 
 
@@ -137,9 +139,9 @@ def born(kept: Json, pid: int) -> None:
 
 def write(kept: Json) -> None:
     """Keep it, whole or not at all."""
-    directory = kept["directory"]
-    _put(directory, f".{_NAME}.new", documents.dumps(kept))
-    os.rename(os.path.join(directory, f".{_NAME}.new"), os.path.join(directory, _NAME))
+    directory, new = kept["directory"], f".{_NAME}.{os.getpid()}"  # of two writers at once each has its own
+    _put(directory, new, documents.dumps(kept))
+    os.rename(os.path.join(directory, new), os.path.join(directory, _NAME))
 
 
 def _put(directory: str, name: str, data: bytes) -> None:
