@@ -8,7 +8,8 @@ from __future__ import annotations
 import gzip
 import json
 import socket
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from harness.imagetar import config, digest
@@ -103,3 +104,21 @@ def _ranged(data: bytes, wanted: str) -> bytes:
     if first >= len(data):
         return answer(416)
     return answer(206, data[first:], content_range=f"bytes {first}-{len(data) - 1}/{len(data)}")
+
+
+class Holding:
+    """A fault that holds back the rest of every layer until it is told to let go."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.let_go = threading.Event()
+
+    def __call__(self, asked: Asked, good: bytes) -> bytes | Iterator[bytes]:
+        """Half of it at once."""
+        return self._pieces(good) if "/blobs/" in asked.target and len(good) > 50_000 else good
+
+    def _pieces(self, good: bytes) -> Iterator[bytes]:
+        yield good[: len(good) // 2]
+        self.begun.set()
+        assert self.let_go.wait(60)
+        yield good[len(good) // 2 :]

@@ -109,6 +109,8 @@ def status(error: OnggiError) -> int:
     """The HTTP status of the error's class; a program that cannot be executed is the request's fault."""
     if isinstance(error, StartFailed) and error.code.startswith("exec."):
         return 400
+    if error.code.startswith("registry.") and not isinstance(error, NotFound):
+        return 500  # somebody else said no: a 401 would make the docker command ask for a password to this engine
     return next((number for kind, number in _STATUS if isinstance(error, kind)), 500)
 
 

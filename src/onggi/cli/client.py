@@ -101,9 +101,14 @@ class Connection:
         """Hang up."""
         self.socket.close()
 
-    def send(self, method: str, path: str, body: Any = None, *, upgrade: bool = False) -> None:
-        """Send a request; `body` is a JSON value, or an iterable of bytes that is sent in chunks."""
+    def send(self, method: str, path: str, body: Any = None, *, upgrade: bool = False, auth: str = "") -> None:
+        """Send a request; `body` is a JSON value, or an iterable of bytes that is sent in chunks.
+
+        `auth` are credentials for a registry, as `credentials` gives them.
+        """
         head = [f"{method} {path} HTTP/1.1", "Host: onggi"]
+        if auth:
+            head.append(f"X-Registry-Auth: {auth}")
         payload = b""
         chunks: Iterable[bytes] | None = None
         if upgrade:
@@ -145,9 +150,9 @@ class Connection:
             headers[name.strip().lower()] = value.strip()
         return Response(self, int(words[1]), headers)
 
-    def request(self, method: str, path: str, body: Any = None, *, upgrade: bool = False) -> Response:
+    def request(self, method: str, path: str, body: Any = None, *, upgrade: bool = False, auth: str = "") -> Response:
         """Send a request and read the answer's head; EngineSaidNo when it is an error."""
-        self.send(method, path, body, upgrade=upgrade)
+        self.send(method, path, body, upgrade=upgrade, auth=auth)
         return self.answer()
 
     def answer(self) -> Response:

@@ -38,7 +38,7 @@ def loads(data: bytes | str) -> Any:
         return _json().loads(text)
     try:
         value, end = make_scanner(_Context)(text, 0)
-    except StopIteration:
+    except (StopIteration, SystemError):  # the second where the scanner wants json's own error, which nobody has loaded
         raise ValueError("not JSON") from None
     if end != len(text):
         raise ValueError("not JSON: more behind the document")

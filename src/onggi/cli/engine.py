@@ -54,15 +54,15 @@ class Engine:
             hint=f"start one there: onggi engine -H unix://{self.socket_path}",
         )
 
-    def request(self, method: str, path: str, body: Any = None, *, versioned: bool = True) -> Response:
+    def request(self, method: str, path: str, body: Any = None, *, versioned: bool = True, auth: str = "") -> Response:
         """A request on the shared connection. The answer must be read to its end before the next one."""
         if self._connection is None:
             self._connection = self.connect()
-        return self._connection.request(method, (API if versioned else "") + path, body)
+        return self._connection.request(method, (API if versioned else "") + path, body, auth=auth)
 
-    def call(self, method: str, path: str, body: Any = None, *, versioned: bool = True) -> Any:
+    def call(self, method: str, path: str, body: Any = None, *, versioned: bool = True, auth: str = "") -> Any:
         """A request and its decoded answer; None when it has no body."""
-        return self.request(method, path, body, versioned=versioned).json()
+        return self.request(method, path, body, versioned=versioned, auth=auth).json()
 
     def stream(self, method: str, path: str, body: Any = None, *, upgrade: bool = False) -> tuple[Connection, Response]:
         """A request on a connection of its own, for an answer that takes its time."""

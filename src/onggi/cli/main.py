@@ -28,6 +28,10 @@ VERBS = {
     "kill": "send a signal to containers",
     "rm": "remove containers",
     "images": "list images",
+    "pull": "fetch an image from its registry",
+    "login": "keep a name and a password for a registry",
+    "logout": "forget them",
+    "search": "look for images at a registry",
     "load": "load images from a tar archive",
     "inspect": "show everything about a container or an image",
     "explain": "show how a container was made, step by step",
@@ -42,6 +46,7 @@ VERBS = {
     "tag": "give an image another name",
     "rmi": "remove images",
     "history": "show an image's layers",
+    "prune": "remove images that nothing uses",
     "events": "watch what happens",
     "info": "show the engine and this machine",
     "version": "show the versions of client and engine",
@@ -55,7 +60,7 @@ _GROUPS = {
     "image": {"ls": "images", "list": "images", "rm": "rmi", "remove": "rmi"},
     "system": {"info": "info", "events": "events"},
 }
-_IMAGE_VERBS = ("load", "inspect", "tag", "history")
+_IMAGE_VERBS = ("pull", "load", "inspect", "tag", "history", "prune")
 
 _GLOBAL = Command(
     "[OPTIONS] VERB [ARGUMENT...]",

@@ -43,8 +43,8 @@ class Inquiries:
         try:
             authorizer = await open_session(self._transport, domain, credentials).ping()
         except OnggiError as error:
-            if error.facts.get("status") == 403:
-                raise Unauthorized(error.verb, error.object, error.cause, code=error.code) from None
+            if isinstance(error, Unauthorized) or error.facts.get("status") in (401, 403):
+                raise Unauthorized("log in at", domain, error.cause, code="login.refused") from None
             raise
         return {"Status": "Login Succeeded", "IdentityToken": authorizer.refresh_token}
 

@@ -91,11 +91,9 @@ def create(engine: Engine, parsed: Parsed, config: dict[str, Any]) -> str:
         raise CommandFailed(f"write `{cidfile}`: it exists", hint="remove it, or name another file", status=NOT_RUN)
     path = with_query("/containers/create", {"name": parsed["name"], "platform": parsed["platform"]})
     try:
-        created = engine.call("POST", path, config)
-    except EngineSaidNo as refused:
-        refused.status = NOT_RUN
-        if refused.code == 404 and "image" in refused.message.lower():
-            refused.hint = refused.hint or _image_hint(config["Image"])
+        created = _create(engine, parsed, path, config)
+    except CommandFailed as failed:
+        failed.status = NOT_RUN
         raise
     for warning in created.get("Warnings") or []:
         output.warn(warning)
@@ -106,11 +104,29 @@ def create(engine: Engine, parsed: Parsed, config: dict[str, Any]) -> str:
     return identifier
 
 
-def _image_hint(image: str) -> str:
-    return (
-        f"`onggi pull` is still to come; bring `{image}` with `onggi load -i FILE` (an archive of `docker save`), "
-        "or try the built-in images: onggi run hello"
-    )
+def _create(engine: Engine, parsed: Parsed, path: str, config: dict[str, Any]) -> Any:
+    """The engine's answer; an image that it has not is pulled first, if it may be."""
+    image, policy = config["Image"], parsed["pull"]
+    if policy not in ("always", "missing", "never"):
+        raise CommandFailed(f"pull `{policy}`: it is always, missing or never")
+    if policy == "always":
+        _pull(engine, parsed, image)
+    try:
+        return engine.call("POST", path, config)
+    except EngineSaidNo as refused:
+        if refused.code != 404 or "image" not in refused.message.lower() or policy != "missing":
+            raise
+    if not parsed["quiet"]:
+        print(f"Unable to find image '{output.visible(image)}' locally", file=sys.stderr)
+    _pull(engine, parsed, image)
+    return engine.call("POST", path, config)
+
+
+def _pull(engine: Engine, parsed: Parsed, image: str) -> None:
+    from onggi.cli.commands import pull
+
+    repository, tag = pull.taken_apart(image)
+    pull.pull(engine, repository, tag or "latest", platform=parsed["platform"], quiet=parsed["quiet"])
 
 
 def _foreground(engine: Engine, parsed: Parsed, identifier: str, condition: str) -> int:
