@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from onggi.kernel.cgroup.layout import Layout
     from onggi.runc.words import Options
-    from onggi.runtime.request import Listener
+    from onggi.runtime.request import Listener, ServiceClass
 
     Json: TypeAlias = dict[str, Any]
 
@@ -203,10 +203,17 @@ def _entry(kept: Json, process: Json, layout: Layout, root: str, given: Options)
         personality=linux.get("personality"),
         memory_policy=linux.get("memoryPolicy"),
         cpus=((linux.get("resources") or {}).get("cpu") or {}).get("cpus") or "",
+        service_class=_class(kept) if kept.get("resctrl") else None,
         best_effort=False,
         listener=listener,
         state=state.told(kept, "running", kept["pid"]) if listener else {},
     )
+
+
+def _class(kept: Json) -> ServiceClass:
+    from onggi.runtime.request import ServiceClass
+
+    return ServiceClass(**{**kept["resctrl"]["class"], "made": False, "schemata": ""})
 
 
 def _labelled(process: Process) -> Process:
