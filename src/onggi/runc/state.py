@@ -208,10 +208,10 @@ def is_same(kept: Json) -> bool:
 def open_process(kept: Json) -> int:
     """A pidfd of the container's first process and of no successor, owned by the caller; -1 when it is gone."""
     try:
-        pidfd = os.pidfd_open(kept["pid"])
+        pidfd = os.pidfd_open(kept["pid"]) if kept["pid"] > 0 else -1
     except ProcessLookupError:
         return -1
-    if is_running(kept):
+    if pidfd < 0 or is_running(kept):
         return pidfd
     os.close(pidfd)
     return -1
