@@ -195,6 +195,16 @@ def test_a_filter_that_forbids_what_we_need_late(oci: Oci) -> None:
     assert (done.returncode, done.stdout) == (0, "ran\n")
 
 
+def test_a_hook_in_the_container_is_under_the_filter(oci: Oci) -> None:
+    """`startContainer` is the container's own; how it ended is told in the words of runc's callers."""
+    profile = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{**MKDIR, "action": "SCMP_ACT_KILL_PROCESS"}]}
+    hook = {"path": "/bin/mkdir", "args": ["mkdir", "/made"]}
+    changes = {"linux.seccomp": profile, "process.rlimits": [{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}]}
+    done = oci.run("/bin/true", changes={**changes, "hooks": {"startContainer": [hook]}})
+    assert "error running startContainer hook #0: signal: bad system call" in done.stderr
+    assert oci.left() == []
+
+
 @pytest.mark.parametrize(("action", "status"), [("SCMP_ACT_KILL_PROCESS", 159), ("SCMP_ACT_TRAP", 159)])
 def test_a_call_that_ends_the_program(oci: Oci, action: str, status: int) -> None:
     """SIGSYS; the exit status says so."""

@@ -12,7 +12,7 @@ import pytest
 from harness import plans
 from harness.oci import Oci
 from harness.probes import needs
-from onggi.kernel import attributes, procfs
+from onggi.kernel import attributes, procfs, resctrl
 from onggi.kernel.cgroup.detect import detect
 
 FIRST = 3_000_000
@@ -265,3 +265,13 @@ def test_clocks_of_its_own(oci: Oci) -> None:
     words = said(oci, script, {"linux.namespaces": kinds, "linux.timeOffsets": offsets})
     assert words == ["monotonic", "7881", "2718281", "boottime", "1337", "0"]
     assert said(oci, script, {"linux.namespaces": kinds}) == ["monotonic", "0", "0", "boottime", "0", "0"]
+
+
+def test_a_class_of_service_is_refused_where_there_is_none(oci: Oci) -> None:
+    """`linux.intelRdt` without resctrl: by name, and an `update` of it as well."""
+    needs(not resctrl.root(), "machine without resctrl")
+    assert "Intel RDT is not enabled" in refused(oci, {"linux.intelRdt": {"closID": "gold"}})
+    oci.configure("/bin/sleep", "1000")
+    oci.detached()
+    assert "Intel RDT/CAT: l3 cache schema is not enabled" in oci("update", "--l3-cache-schema", "L3:0=f", "c").stderr
+    assert oci("delete", "--force", "c").returncode == 0

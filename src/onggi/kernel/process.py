@@ -45,6 +45,8 @@ _PR_SET_NO_NEW_PRIVS = 38
 _CLOSE_RANGE_CLOEXEC = 4
 _SECBIT_NO_SETUID_FIXUP = 4
 _SIGCHLD = 17
+_PATIENCE = 2000
+"""Milliseconds that a killed process gets to be dead."""
 
 
 _CLONE_ARGS = (
@@ -95,13 +97,14 @@ def clone(flags: Clone, cgroup_fd: int = -1, *, for_parent: bool = False) -> tup
 
 
 def kill(pid: int, pidfd: int, *, for_parent: bool) -> None:
-    """SIGKILL by pidfd, and wait until it is dead; the pidfd is closed. With `for_parent` our parent collects it."""
+    """SIGKILL by pidfd, and wait until it is dead; the pidfd is closed. With `for_parent` our parent collects it.
+
+    What is frozen (cgroup v1) dies when it is thawed, and is not waited for so long.
+    """
     signals.send_to_pidfd(pidfd, signals.KILL)
-    if for_parent:
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        poll.poll()
-    else:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    if poll.poll(_PATIENCE) and not for_parent:
         os.waitpid(pid, 0)
     os.close(pidfd)
 

@@ -45,6 +45,11 @@ def name(number: int) -> str:
     return f"SIGRTMIN+{number - least}" if least < number <= int(_signal.SIGRTMAX) else str(number)
 
 
+def described(number: int) -> str:
+    """What a signal tells, as Go's programs write it: `killed`, `bad system call`; strsignal(3)."""
+    return (_signal.strsignal(number) or name(number)).lower()
+
+
 _OTHER_NAMES = ("SIGCLD", "SIGIOT", "SIGPOLL", "SIGRTMAX")
 
 

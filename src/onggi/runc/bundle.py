@@ -20,15 +20,12 @@ if TYPE_CHECKING:
 
     from onggi.oci.runtime import Process, Spec
     from onggi.runc.words import Options
-    from onggi.runtime.request import Listener
+    from onggi.runtime.request import Listener, ServiceClass
 
     Json: TypeAlias = dict[str, Any]
 
 _LARGEST = 16 << 20
-_REFUSED = (
-    ("linux", "intelRdt"),
-    ("linux", "netDevices"),
-)
+_REFUSED = (("linux", "netDevices"),)
 
 
 def read(bundle: str, name: str = "config.json") -> Json:
@@ -110,6 +107,7 @@ def request(
         kept_fds=given.number("preserve-fds"),
         best_effort=False,
         listener=listener,
+        service_class=_class(found.spec.intel_rdt, container_id),
         warnings=warnings,
         take_empty_cgroup=True,
     )
@@ -130,6 +128,15 @@ def _is_bind(kind: str, options: tuple[str, ...]) -> bool:
 def _resources(given: Mapping[str, Any], group: str) -> Json:
     found = resources.read(given)
     return {**found, "devices": resources.with_default_devices(found.get("devices"))} if group else found
+
+
+def _class(given: Mapping[str, Any] | None, container_id: str) -> ServiceClass | None:
+    if given is None:
+        return None
+    from onggi.kernel import resctrl
+    from onggi.runc import rdt
+
+    return rdt.of_config(given, container_id, resctrl.root())
 
 
 def _labels(spec: Spec) -> tuple[Process, str, tuple[str, ...]]:

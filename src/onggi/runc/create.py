@@ -104,6 +104,7 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
             {**kept, "cgroup": ""} if layout.exists(group) else kept
         )  # what is there is not ours to remove, yet
         undo.callback(_stopped, kept, options)
+        undo.callback(state.leave_class, kept)
         if not detach:
             request = _in_foreground(request, given, undo)
         if request.seccomp and options.has("debug"):
@@ -210,4 +211,8 @@ def _kept(request: Request, directory: str, config: dict[str, Any], layout: Layo
     kept = state.document(directory, request.bundle, config, spec.root, spec.cgroups_path, created, layout)
     if not request.new_keyring:
         kept["new_keyring"] = False  # nor for those that enter later
+    if request.service_class:
+        from onggi.runc import rdt
+
+        kept["resctrl"] = rdt.kept(config["linux"]["intelRdt"], request.service_class)
     return {**kept, "fifo": request.fifo} if request.fifo else kept

@@ -93,7 +93,7 @@ def features() -> dict[str, Any]:
             "memoryPolicy": {"modes": sorted(attributes.MEMORY_MODES), "flags": sorted(attributes.MEMORY_FLAGS)},
             "apparmor": {"enabled": True},
             "selinux": {"enabled": True},
-            "intelRdt": {"enabled": False},
+            "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
             "mountExtensions": {"idmap": {"enabled": True}},
         },
         "annotations": {"org.onggi.version": ONGGI, **_libseccomp()},

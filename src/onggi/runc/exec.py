@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from onggi.kernel.cgroup.layout import Layout
     from onggi.runc.words import Options
-    from onggi.runtime.request import Listener
+    from onggi.runtime.request import Listener, ServiceClass
 
     Json: TypeAlias = dict[str, Any]
 
@@ -39,6 +39,7 @@ _FROM_CONTAINER = (
 """What a process that does not say has from the container's own."""
 _SETS = ("bounding", "effective", "permitted")
 _NOT_RUNNING = {
+    "creating": "cannot exec in a container that is still being made",
     "stopped": "cannot exec in a stopped container",
     "paused": "cannot exec in a paused container (use --ignore-paused to override)",
 }
@@ -50,7 +51,7 @@ def exec(options: Options, given: Options, container_id: str, *words: str) -> in
     kept = state.read(root, container_id)
     layout = state.layout_of(kept)
     now = state.status(kept, layout)
-    if now == "stopped" or (now == "paused" and not given.has("ignore-paused")):
+    if now in _NOT_RUNNING and not (now == "paused" and given.has("ignore-paused")):
         raise Conflict("exec in container", container_id, _NOT_RUNNING[now])
     with ExitStack() as undo:
         container = state.open_process(kept)
@@ -173,10 +174,11 @@ def _id(what: str, word: str) -> int:
 
 
 def _with_capabilities(own: Json, more: list[str]) -> Json:
-    """`--cap`: in ambient, too, where it can be, that is where the container has inheritable ones."""
+    """`--cap`: in ambient, too, where it can be, that is where the container has it inheritable."""
     names = [capability.parse(name) for name in more]
-    kinds = (*_SETS, "ambient") if own.get("inheritable") is not None else _SETS
-    return {**own, **{kind: [*(own.get(kind) or ()), *names] for kind in kinds}}
+    sets = {kind: [*(own.get(kind) or ()), *names] for kind in _SETS}
+    ambient = [name for name in names if name in (own.get("inheritable") or ())]
+    return {**own, **sets, "ambient": [*(own.get("ambient") or ()), *ambient]}
 
 
 def _entry(kept: Json, process: Json, layout: Layout, root: str, given: Options) -> Entry:
@@ -203,10 +205,17 @@ def _entry(kept: Json, process: Json, layout: Layout, root: str, given: Options)
         personality=linux.get("personality"),
         memory_policy=linux.get("memoryPolicy"),
         cpus=((linux.get("resources") or {}).get("cpu") or {}).get("cpus") or "",
+        service_class=_class(kept) if kept.get("resctrl") else None,
         best_effort=False,
         listener=listener,
         state=state.told(kept, "running", kept["pid"]) if listener else {},
     )
+
+
+def _class(kept: Json) -> ServiceClass:
+    from onggi.runtime.request import ServiceClass
+
+    return ServiceClass(**{**kept["resctrl"]["class"], "made": False, "schemata": ""})
 
 
 def _labelled(process: Process) -> Process:

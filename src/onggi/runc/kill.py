@@ -185,6 +185,7 @@ def destroy(root: str, kept: dict[str, Any], layout: Layout) -> list[str]:
     if layout.exists(kept["cgroup"]):
         layout.kill(kept["cgroup"])
         layout.remove(kept["cgroup"])
+    state.leave_class(kept)
     notes = state.run_hooks(kept, "poststop", "stopped")
     state.release(os.path.join(root, kept["id"]))
     return notes

@@ -32,7 +32,17 @@ if TYPE_CHECKING:
 _NAME, FIFO, _CREATOR, _OTHER_NAME = "state.json", "exec.fifo", "creator", "status"
 _SIGNS = frozenset("_+-.ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
 _LONGEST = 1024
-_OURS = ("cgroup", "cgroup_paths", "started", "config", "external_descriptors", "fifo", "directory", "new_keyring")
+_OURS = (
+    "cgroup",
+    "cgroup_paths",
+    "started",
+    "config",
+    "external_descriptors",
+    "fifo",
+    "directory",
+    "new_keyring",
+    "resctrl",
+)
 """Members of the document that are ours, not the specification's."""
 
 
@@ -198,10 +208,10 @@ def is_same(kept: Json) -> bool:
 def open_process(kept: Json) -> int:
     """A pidfd of the container's first process and of no successor, owned by the caller; -1 when it is gone."""
     try:
-        pidfd = os.pidfd_open(kept["pid"])
+        pidfd = os.pidfd_open(kept["pid"]) if kept["pid"] > 0 else -1
     except ProcessLookupError:
         return -1
-    if is_running(kept):
+    if pidfd < 0 or is_running(kept):
         return pidfd
     os.close(pidfd)
     return -1
@@ -231,6 +241,14 @@ def shown(kept: Json, layout: Layout) -> Json:
     if not public["annotations"]:
         del public["annotations"]
     return {**public, "status": now, "pid": kept["pid"] if now != "stopped" else 0}
+
+
+def leave_class(kept: Json) -> None:
+    """Remove what a container had of resctrl for itself."""
+    if kept.get("resctrl"):
+        from onggi.runc import rdt
+
+        rdt.remove(kept["resctrl"]["owned"])
 
 
 def run_hooks(kept: Json, kind: str, status: str) -> list[str]:

@@ -58,7 +58,7 @@ def update(options: Options, given: Options, container_id: str) -> int:
     layout = state.layout_of(kept)
     if state.status(kept, layout) == "stopped":
         raise Conflict("update container", container_id, "container not running")
-    _refuse_resctrl(given)
+    _share_class(given, kept)
     new = _from_file(given.get("resources")) if given.get("resources") else _from_flags(given)
     with ExitStack() as undo:
         directory = os.open(kept["directory"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -124,13 +124,17 @@ def _check_memory(layout: Layout, path: str, given: Json) -> None:
             raise Invalid("update container", path, f"rejecting {words} limit {limit} <= usage {usage}")
 
 
-def _refuse_resctrl(given: Options) -> None:
-    for flag, words in (
-        ("l3-cache-schema", "Intel RDT/CAT: l3 cache"),
-        ("mem-bw-schema", "Intel RDT/MBA: memory bandwidth"),
-    ):
-        if given.get(flag):
-            raise Unavailable("update", f"--{flag}", f"{words} schema is not enabled")
+def _share_class(given: Options, kept: Json) -> None:
+    """The flags that are resctrl's: for a container that has a class of its own."""
+    schemas = [given.get(flag) for flag in ("l3-cache-schema", "mem-bw-schema")]
+    if not any(schemas):
+        return
+    if not kept.get("resctrl"):
+        flag, words = ("l3-cache-schema", "CAT: l3 cache") if schemas[0] else ("mem-bw-schema", "MBA: memory bandwidth")
+        raise Unavailable("update", f"--{flag}", f"Intel RDT/{words} schema is not enabled")
+    from onggi.runc import rdt
+
+    rdt.update(kept["resctrl"]["class"], *schemas)
 
 
 def _from_file(path: str) -> Json:

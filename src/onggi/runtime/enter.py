@@ -8,9 +8,10 @@ come from there; the plan is `entry`'s; the next door is `joins`.
 from __future__ import annotations
 
 import os
+import select
 
-from onggi.errors import KernelError, OnggiError
-from onggi.kernel import process
+from onggi.errors import KernelError, OnggiError, StartFailed
+from onggi.kernel import process, signals
 from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import Clone
 from onggi.runtime import init, sync
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from onggi.kernel.sockets import Socket
+
+
+_GLANCE = 100
+"""Milliseconds between two looks at the signals that are held back."""
 
 
 @dataclass(slots=True)
@@ -61,7 +66,7 @@ def start(
     """
     plan = build(entry)
     context = Context(trace, "joiner", layout, container=container)
-    outcome = sync.Outcome()
+    outcome = sync.Outcome(wait_readable=_wait_readable)
     with ExitStack() as undo:
         ours, theirs = sync.pair()
         undo.callback(ours.close)
@@ -76,7 +81,7 @@ def start(
         _lead(ours, outcome, entry)
         for who, step, started, lasted, error in outcome.trace:
             trace.saw(Event(who, step, started, lasted, error))
-        sync.raise_failure(outcome)
+        sync.raise_failure(outcome, "process")
         undo.pop_all()
     ours.close()
     process.kill(pid, pidfd, for_parent=for_parent)
@@ -94,6 +99,17 @@ def _lead(ours: Socket, outcome: sync.Outcome, entry: Entry) -> None:
         except OSError:
             outcome.executing = False  # it is gone already
         sync.wait_outcome(ours, outcome)
+
+
+def _wait_readable(ours: Socket) -> None:
+    """Until somebody says something. The container may have stopped the process, or be frozen itself: so a signal that asks
+    us to end, and is held back meanwhile, ends the wait; it does its work when it is let through."""
+    poll = select.poll()
+    poll.register(ours, select.POLLIN)
+    while not poll.poll(_GLANCE):
+        asked = signals.pending() & set(signals.END_A_PROCESS)
+        if asked:
+            raise StartFailed("start", "process", f"given up, for the runtime was sent {signals.name(min(asked))}")
 
 
 def _end_process(outcome: sync.Outcome, *, for_parent: bool) -> None:

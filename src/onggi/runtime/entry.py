@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from onggi.oci.runtime import Json
-    from onggi.runtime.request import Listener
+    from onggi.runtime.request import Listener, ServiceClass
 
 _FLAGS = {
     "user": Clone.NEWUSER,
@@ -82,6 +82,7 @@ class Entry:
     memory_policy: Json | None = None
     cpus: str = ""
     """The processors that the container is bound to, if it is."""
+    service_class: ServiceClass | None = None
     best_effort: bool = True
     """As in `Request`: a limit that we have not the right to set is a warning."""
 
@@ -156,6 +157,10 @@ def _groups(entry: Entry) -> Iterator[Step]:
         container = 0 if entry.groups_named else entry.container
         why = "linux.cgroupsPath: limits hold from the first instruction on"
         yield joins.JoinGroups(entry.groups, entry.unified, container, why)
+    if entry.service_class:
+        from onggi.runtime import resctrl
+
+        yield resctrl.JoinClass(entry.service_class, "linux.intelRdt: the container's")
     if final:
         yield _bind(final, "process.execCPUAffinity.final")
     elif not initial:

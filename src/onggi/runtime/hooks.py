@@ -221,5 +221,5 @@ def _wait(pid: int, timeout: int | None) -> str:
     if late:
         return f"hook ran past specified timeout of {float(timeout or 0):.1f}s"
     if os.WIFSIGNALED(status):
-        return f"signal: {signals.name(os.WTERMSIG(status))}"
+        return f"signal: {signals.described(os.WTERMSIG(status))}"
     return f"exit code {os.WEXITSTATUS(status)}" if status else ""

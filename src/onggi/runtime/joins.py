@@ -138,6 +138,7 @@ class Bear:
 
     def apply(self, context: Context) -> None:
         assert context.keeper is not None
+        os.close(context.root)  # nothing but the socket goes along
         pid, pidfd = process.clone(Clone(0), for_parent=True)
         if pid:
             sockets.send_descriptors(context.keeper, documents.dumps({"born": pid}), [pidfd])

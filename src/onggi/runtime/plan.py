@@ -90,8 +90,14 @@ def build(request: Request, layout: Layout, *, network_ahead: bool = False) -> P
     network_ahead = network_ahead and _new(spec, "network") and not _new(spec, "user")
     limits = layout.limits(spec.cgroups_path or "/", spec.resources)
     return Plan(
-        before=(*_hold(request), *_limits(request, layout, limits), *plan_mounts.id_maps(request), *_birthplace(spec)),
-        stage=tuple(_stage(spec, layout)),
+        before=(
+            *_hold(request),
+            *_limits(request, layout, limits),
+            *_class(request),
+            *plan_mounts.id_maps(request),
+            *_birthplace(spec),
+        ),
+        stage=tuple(_stage(request, layout)),
         clone=_namespaces(spec, network_ahead=network_ahead),
         mapping=tuple(_mapping(request)),
         beside=tuple(_beside(request)),
@@ -102,6 +108,14 @@ def build(request: Request, layout: Layout, *, network_ahead: bool = False) -> P
         hooks=tuple(_hooks(request, "creating", "prestart", "createRuntime")),
         warnings=(*request.warnings, *(missing.text() for missing in limits.missing), *plan_mounts.warnings(spec)),
     )
+
+
+def _before(request: Request, layout: Layout, limits: Limits) -> Iterator[Step]:
+    yield from _hold(request)
+    yield from _limits(request, layout, limits)
+    yield from _class(request)
+    yield from plan_mounts.id_maps(request)
+    yield from _birthplace(request.spec)
 
 
 def _hold(request: Request) -> Iterator[Step]:
@@ -134,6 +148,13 @@ def _limits(request: Request, layout: Layout, limits: Limits) -> Iterator[Step]:
         yield surroundings.LimitCgroup(write, "linux.resources: in force before the first instruction")
 
 
+def _class(request: Request) -> Iterator[Step]:
+    if request.service_class:
+        from onggi.runtime import resctrl
+
+        yield resctrl.MakeClass(request.service_class, "linux.intelRdt")
+
+
 def _birthplace(spec: Spec) -> Iterator[Step]:
     pid = spec.namespace("pid")
     if pid and pid.path and not _is_staged(spec):
@@ -160,12 +181,13 @@ def _is_staged(spec: Spec) -> bool:
     return plan_mounts.has_ids(spec) and any(namespace.path for namespace in spec.namespaces)
 
 
-def _stage(spec: Spec, layout: Layout) -> Iterator[Step]:
+def _stage(request: Request, layout: Layout) -> Iterator[Step]:
+    spec = request.spec
     if not _is_staged(spec):
         return
     from onggi.runtime import stage
 
-    yield from _join_cgroup(spec, layout)
+    yield from _join_cgroup(request, layout)
     joined = tuple((n.type, n.path, _CLONE[n.type]) for n in spec.namespaces if n.path)
     yield stage.JoinNamespaces(joined, "linux.namespaces: shared on request, with the host's rights to enter")
 
@@ -224,7 +246,7 @@ def _inside(request: Request, layout: Layout, *, network_ahead: bool) -> Iterato
     if request.inherited:
         yield surroundings.CloseInherited(request.inherited, "no file of the runtime's caller stays open in who waits")
     if not _is_staged(spec):
-        yield from _join_cgroup(spec, layout)
+        yield from _join_cgroup(request, layout)
     yield rights.ResetAffinity("its processors are the group's, not the caller's")
     if network_ahead:
         yield surroundings.EnterNetwork(
@@ -251,7 +273,12 @@ def _inside(request: Request, layout: Layout, *, network_ahead: bool) -> Iterato
     yield from _sysctls(spec, of_network=False)
 
 
-def _join_cgroup(spec: Spec, layout: Layout) -> Iterator[Step]:
+def _join_cgroup(request: Request, layout: Layout) -> Iterator[Step]:
+    spec = request.spec
+    if request.service_class:
+        from onggi.runtime import resctrl
+
+        yield resctrl.JoinClass(request.service_class, "linux.intelRdt: with all that it will ever fork")
     if spec.cgroups_path:
         joined = tuple(write.directory for write in layout.joins(spec.cgroups_path, born_inside=False))
         why = "linux.cgroupsPath: in the group before anything else, with all that it will ever fork"

@@ -55,6 +55,21 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceClass:
+    """A share of caches and memory bandwidth (resctrl)."""
+
+    top: str
+    """Where resctrl is mounted."""
+    directory: str
+    made: bool
+    """It is not there yet."""
+    schemata: str
+    """Lines for a new one; what must hold of one that is there. Empty: whatever holds."""
+    monitor: str
+    """The directory of a monitoring group of the container's own; empty for none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stream:
     """A client that attached before the start: which of the container's streams it wants."""
 
@@ -104,6 +119,7 @@ class Request:
     """With a filter that has calls to be answered by somebody else."""
     inherited: tuple[int, ...] = ()
     """Descriptors of whoever called the runtime, which the init closes: those that an execve would close too late."""
+    service_class: ServiceClass | None = None
     warnings: tuple[str, ...] = ()
     """What whoever made the request found that its caller should know."""
     best_effort: bool = True

@@ -125,6 +125,8 @@ class Outcome:
     failure: dict[str, Any] | None = None
     on_listener: Callable[[int], None] | None = None
     """What to do with the number of the init's seccomp listener; its failure is the start's."""
+    wait_readable: Callable[[Socket], None] | None = None
+    """Called before each message is read: who must not wait for ever ends it by an exception."""
     pid: int = 0
     """Of a process that was born in a container that runs."""
     pidfd: int = -1
@@ -148,6 +150,8 @@ def wait_outcome(end: Socket, outcome: Outcome) -> None:
 
 def _hear(end: Socket, outcome: Outcome, until: str) -> bool:
     while True:
+        if outcome.wait_readable:
+            outcome.wait_readable(end)
         try:
             data, descriptors = receive(end, _LARGEST, 1)
         except ConnectionResetError:  # it went without having read our last word: told once, before what it said itself
@@ -178,14 +182,14 @@ def _hand_on(end: Socket, outcome: Outcome, number: int) -> None:
     send(end, {})
 
 
-def raise_failure(outcome: Outcome) -> None:
-    """StartFailed, as the init told it, when the container did not get as far as its own first instruction."""
+def raise_failure(outcome: Outcome, who: str = "init") -> None:
+    """StartFailed, as `who` told it, when it did not get as far as its program's first instruction."""
     if outcome.failure:
         raise from_fields(outcome.failure)
     if not outcome.executing:
         raise StartFailed(
             "start",
-            "init",
+            who,
             "it was killed before it could execute the program",
             hint="is the memory limit too low for a process at all?",
             code="init.killed",
