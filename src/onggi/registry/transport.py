@@ -217,7 +217,7 @@ def _broken_off(error: Exception, url: str) -> Unavailable:
 
 def _unreachable(error: Exception, method: str, url: str) -> Unavailable:
     """What kept us from an answer, in words; certificates and names that do not exist will not be better next time."""
-    retry = True
+    retry, hint = True, ""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         found = error.certificate_error
         cause = f"the certificate is not trusted: {getattr(found, 'verify_message', '') or found}"
@@ -228,6 +228,7 @@ def _unreachable(error: Exception, method: str, url: str) -> Unavailable:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         again = getattr(error.os_error, "errno", 0) == socket.EAI_AGAIN
         cause, retry = f"lookup {error.host}: {'no name server answers' if again else 'no such host'}", again
+        hint = "is there a network? an image comes without one by `onggi load -i FILE`"
     elif isinstance(error, aiohttp.ClientSSLError):
         cause, retry = f"no TLS: {getattr(error.os_error, 'reason', None) or error.os_error}".lower(), False
     elif isinstance(error, aiohttp.ClientConnectorError):
@@ -245,4 +246,5 @@ def _unreachable(error: Exception, method: str, url: str) -> Unavailable:
         cause = "the connection broke off"
     else:
         cause, retry = str(error) or type(error).__name__, isinstance(error, OSError)
-    return Unavailable("reach registry", f"{method} {url}", cause, code="registry.unreachable", facts={"retry": retry})
+    facts = {"retry": retry}
+    return Unavailable("reach registry", f"{method} {url}", cause, hint=hint, code="registry.unreachable", facts=facts)
