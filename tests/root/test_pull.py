@@ -433,3 +433,25 @@ def test_a_pull_is_an_event(world: World) -> None:
     now = json.loads(world.engine.api("GET", "/info").body)["SystemTime"]
     told = world.engine.api("GET", f"/events?since=0&until={now}").lines()
     assert [one["Actor"]["ID"] for one in told if one["Action"] == "pull"][-1] == f"{world.name()}:1"
+
+
+def test_an_engine_that_ends_does_not_wait_for_a_pull(new_engine: Callable[..., EngineProcess]) -> None:
+    """It says good-bye with status 0, and no process of it is left; what has come is used by the next engine."""
+    engine = new_engine()
+    world = World(engine)
+    try:
+        holding = world.registry.fault = Holding()
+        world.registry.image("1", [TOP])
+        response, connection = streaming(world)
+        assert holding.begun.wait(30)
+        while b"Downloading" not in response.readline():
+            pass
+        assert engine.stop() == 0
+        connection.close()
+        holding.let_go.set()
+        world.registry.fault = lambda asked, good: good
+        engine.start()
+        assert world.pull().lines()[-1]["status"].startswith("Status: Downloaded")
+        assert [one.headers.get("range") for one in world.registry.server.asked if "/blobs/" in one.target][-1]
+    finally:
+        world.registry.close()
