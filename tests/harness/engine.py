@@ -9,6 +9,7 @@ The names are short because a socket's path has 107 bytes. Caller: `conftest`.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import select
@@ -17,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from harness import image, leftovers
@@ -78,6 +80,17 @@ class EngineProcess:
         self.process.kill()
         self.process.wait()
         self.process = None
+
+    def wait_for_workers(self, seconds: float = 20) -> None:
+        """Wait until nobody adds to its store any more: the workers of a killed engine end too."""
+        deadline = time.monotonic() + seconds
+        with open(f"{self.data_root}/writers.lock", "a") as lock:
+            while True:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return
+                assert time.monotonic() < deadline, "a worker is still at the store"
+                select.select([], [], [], 0.02)
 
     def stop(self) -> int:
         """SIGTERM, and its exit status."""

@@ -398,6 +398,21 @@ def test_what_a_broken_pull_has_fetched_is_used(world: World) -> None:
     assert os.listdir(beginnings / "wanted") == []
 
 
+def test_a_pull_that_nobody_waits_for_leaves_no_process(world: World) -> None:
+    """Several layers were on their way: each of their processes hears of it at once."""
+    holding = world.registry.fault = Holding()
+    noise = [packed([member(f"f{n}", os.urandom(200_000))]) for n in range(3)]
+    world.registry.image("1", noise)
+    first, connection = streaming(world)
+    lines = 0
+    while lines < 3:
+        lines += b"Downloading" in first.readline()
+    first.close()
+    connection.close()
+    world.engine.wait_for_workers(5)
+    holding.let_go.set()
+
+
 def test_a_wrong_beginning_is_begun_anew(world: World) -> None:
     """What lies there from before may be of another world: its digest tells, and it is fetched once more."""
     world.registry.image("1", [TOP])

@@ -82,6 +82,7 @@ def test_a_pull_that_is_killed_goes_on() -> None:
             assert not whole & set(fetched(registry, asked))
             if engine.process is None:
                 killed += 1
+                engine.wait_for_workers()
                 assert_nothing_is_half_there(engine)
             else:
                 engine.kill()

@@ -138,6 +138,8 @@ class Receiver:
         pid = os.fork()
         if pid == 0:
             os.close(write)
+            for other in self._children.values():  # a copy of ours would keep the others from hearing their end
+                other.wake.close()
             _child(self._store, wanted, read, parent, self._say)
         os.close(read)
         os.set_blocking(write, False)
@@ -158,11 +160,12 @@ class Receiver:
             self._say({"key": key, "error": _fields(Unavailable("unpack", "layer", f"the process that did it {how}"))})
 
     def _drop_all(self) -> None:
-        for key, child in list(self._children.items()):
+        for child in self._children.values():
             child.wake.close()
+        for child in self._children.values():
             os.waitpid(child.pid, 0)
             child.pidfd.close()
-            del self._children[key]
+        self._children.clear()
 
 
 def _child(store: Store, wanted: Wanted, wake: int, parent: int, say: Say) -> NoReturn:
