@@ -6,6 +6,7 @@ What an image or a shared directory has in a node's place is looked at, never tr
 
 from __future__ import annotations
 
+import fcntl
 import os
 import posixpath
 import stat
@@ -130,3 +131,24 @@ class OpenConsole:
             put(peer, "/dev/console", context)
         finally:
             os.close(peer)
+
+
+@dataclass(frozen=True, slots=True)
+class ReopenNull:
+    """Streams that are the host's null device become the container's: a file of the host cannot be checkpointed."""
+
+    why: str
+
+    def describe(self) -> str:
+        return "exec < /dev/null > /dev/null 2> /dev/null  # those that are the host's"
+
+    def apply(self, context: Context) -> None:
+        for place in range(3):
+            found = os.fstat(place)
+            if stat.S_ISCHR(found.st_mode) and found.st_rdev == _NULL:
+                opened = os.open("/dev/null", fcntl.fcntl(place, fcntl.F_GETFL) & os.O_ACCMODE | os.O_CLOEXEC)
+                os.dup2(opened, place)
+                os.close(opened)
+
+
+_NULL = os.makedev(1, 3)

@@ -354,6 +354,8 @@ def _after(request: Request, *, network_ahead: bool) -> Iterator[Step]:
     if spec.root_readonly:
         yield covers.ReadonlyRoot("root.readonly")
     yield mounts.PivotRoot("from here on the host's files have no name")
+    if not spec.process.terminal:
+        yield devices.ReopenNull("nothing that is open is the host's")
     yield from _rights(request)
 
 
