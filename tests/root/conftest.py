@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from harness.jar import Jar
+from harness.oci import Oci
 from harness.probes import is_root, needs
 
 
@@ -19,3 +21,12 @@ def jar() -> Iterator[Jar]:
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture
+def oci(tmp_path: Path) -> Iterator[Oci]:
+    """`onggi-oci` with a bundle, in a place of its own."""
+    needs(is_root(), "root")
+    made = Oci(tmp_path)
+    yield made
+    made.close()

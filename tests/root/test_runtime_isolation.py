@@ -53,7 +53,7 @@ def test_no_module_is_imported_once_the_door_is_shut(tmp_path: Path) -> None:
     def attempt() -> list[str]:
         os.chdir(tmp_path)
         sys.path.insert(0, str(tmp_path))
-        init._shut_imports()
+        init.shut_imports()
         failed = []
         for name in ("onggi_planted", "colorsys", "_xxtestfuzz", "encodings.idna"):
             sys.modules.pop(name, None)  # another test may have loaded it

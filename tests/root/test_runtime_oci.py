@@ -8,70 +8,11 @@ import pty
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from harness import plans
-from harness.jar import SOURCE, make_root
-from harness.probes import is_root, needs
-from onggi.kernel.cgroup.detect import detect
-
-PROGRAM = str(SOURCE.parent / "onggi-oci")
-SECONDS = 20
-
-
-class Oci:
-    """The command, with a root for its states and one bundle."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        self.bundle = place / "bundle"
-        self.bundle.mkdir()
-        make_root(self.bundle / "rootfs")
-        self.group = f"/onggi-oci-{os.getpid()}-{place.name}"
-        self.words = [PROGRAM, "--root", str(place / "state")]
-
-    def configure(self, *args: str, changes: dict[str, Any] | None = None) -> None:
-        """Write the bundle's config.json."""
-        document = plans.config(*args)
-        document["root"]["path"] = "rootfs"
-        document["linux"]["cgroupsPath"] = f"{self.group}/c"
-        document["linux"]["sysctl"] = {}
-        (self.bundle / "config.json").write_text(json.dumps(plans.changed(document, changes or {})))
-
-    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """One command to its end."""
-        return subprocess.run([*self.words, *words], capture_output=True, text=True, timeout=SECONDS, check=False)
-
-    def run(self, *args: str, changes: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
-        """`run` of a container with these arguments."""
-        self.configure(*args, changes=changes)
-        return self("run", "--bundle", str(self.bundle), "c")
-
-    def popen(self, *words: str, **options: Any) -> subprocess.Popen[str]:
-        """A command that goes on."""
-        return subprocess.Popen([*self.words, *words], text=True, **options)
-
-    def left(self) -> list[str]:
-        """Groups and states that are there now."""
-        groups = [d for d in detect().directories(f"{self.group}/c") if os.path.isdir(d)]
-        states = [p.name for p in (self.place / "state").iterdir() if p.name != ".seccomp"]
-        return groups + states
-
-
-@pytest.fixture
-def oci(tmp_path: Path) -> Iterator[Oci]:
-    """The command in a place of its own."""
-    needs(is_root(), "root")
-    made = Oci(tmp_path)
-    yield made
-    layout = detect()
-    if layout.exists(made.group):
-        layout.kill(made.group)
-        layout.remove(made.group)
+from harness.oci import PROGRAM, SECONDS, Oci
 
 
 def test_it_ends_as_the_container_ends(oci: Oci) -> None:
@@ -245,9 +186,7 @@ def test_the_bundles_seccomp_profile_is_in_force(oci: Oci) -> None:
 def test_a_bundle_with_ids_of_its_own(oci: Oci) -> None:
     """uidMappings of the bundle: its root directory belongs to the mapped root, as runc expects it."""
     first = 3_000_000
-    for place, directories, files in os.walk(oci.bundle / "rootfs"):
-        for name in (".", *directories, *files):
-            os.lchown(os.path.join(place, name), first, first)
+    oci.give_to(first)
     maps = [{"containerID": 0, "hostID": first, "size": 65536}]
     kinds = plans.namespaces("user", "mount", "pid", "ipc", "uts", "network", "cgroup")
     done = oci.run(

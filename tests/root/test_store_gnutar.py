@@ -42,7 +42,7 @@ def apply(root: Path, archive: Path) -> Path:
     layers = Layers(root / "data")
     layers.prepare()
     digest = Digest.of(archive.read_bytes())
-    layers.apply(digest, digest, archive, verified=True, progress=lambda count: None)
+    layers.apply(digest, archive, verified=True, progress=lambda count: None)
     return layers.diff(digest)
 
 

@@ -128,7 +128,7 @@ def test_deleting_one_of_two_names_takes_only_the_name(store: Store) -> None:
 def test_deleting_the_last_name_takes_the_image_and_its_layers(store: Store) -> None:
     """In Docker's order: the name, the image, the layers from the top."""
     one = image(store, [BASE, TOP], "a:1")
-    layers = [f"Deleted: {layer}" for layer in reversed(one.layers)]
+    layers = [f"Deleted: {layer}" for layer in reversed(chain_ids(one.layers))]
     assert removed(store, "a:1") == ["Untagged: a:1", f"Deleted: {one.id}", *layers]
     assert (store.content.all(), store.layers.all()) == ([], [])
 
@@ -136,7 +136,7 @@ def test_deleting_the_last_name_takes_the_image_and_its_layers(store: Store) -> 
 def test_layers_that_another_image_has_stay(store: Store) -> None:
     """Only what nobody else refers to goes."""
     one, two = image(store, [BASE, TOP], "a:1"), image(store, [BASE, OTHER], "b:1")
-    assert removed(store, "a:1") == ["Untagged: a:1", f"Deleted: {one.id}", f"Deleted: {one.layers[1]}"]
+    assert removed(store, "a:1") == ["Untagged: a:1", f"Deleted: {one.id}", f"Deleted: {chain_ids(one.layers)[1]}"]
     assert set(store.layers.all()) == set(two.layers)
     assert Digest.parse(digest(BASE)) in store.content.all()
 
@@ -221,12 +221,16 @@ def test_the_data_root_is_an_oci_layout(store: Store) -> None:
     assert json.loads(blob(manifest["config"]))["rootfs"]["diff_ids"] == [digest(BASE), digest(TOP)]
 
 
-def test_layers_are_named_by_their_chain(store: Store) -> None:
-    """The same tar over something else is another layer."""
-    one, two = image(store, [BASE, TOP], "a:1"), image(store, [TOP], "b:1")
-    assert one.layers == chain_ids([Digest.parse(digest(BASE)), Digest.parse(digest(TOP))])
-    assert len(store.layers.all()) == 3
-    assert two.layers[0] not in one.layers
+def test_a_layer_is_stored_once(store: Store) -> None:
+    """Whatever it lies on, and also if an image has it twice; it goes with its last image."""
+    one, two, three = image(store, [BASE, TOP], "a:1"), image(store, [TOP], "b:1"), image(store, [TOP, TOP], "c:1")
+    assert one.layers == (Digest.parse(digest(BASE)), Digest.parse(digest(TOP)))
+    assert one.layers[1:] == two.layers == three.layers[1:]
+    assert len(store.layers.all()) == 2
+    gone = [item.deleted for item in delete(store.images, "a:1") if item.deleted]
+    assert gone == [str(one.id), *map(str, reversed(chain_ids(one.layers)))]
+    store.collect()
+    assert store.layers.all() == [two.layers[0]]
 
 
 def test_collection_waits_for_nobody(store: Store) -> None:

@@ -52,7 +52,7 @@ def apply(tmp_path: Path) -> Apply:
         digest = Digest.of(data)
         (tmp_path / "blob").write_bytes(compress(data))
         try:
-            layers.apply(digest, digest, tmp_path / "blob", verified=verified, progress=lambda count: None)
+            layers.apply(digest, tmp_path / "blob", verified=verified, progress=lambda count: None)
         except OnggiError:
             assert os.listdir(layers.directory) == []
             raise
@@ -293,7 +293,7 @@ def test_no_order_of_links_and_dots_leads_out(tmp_path: Path, entries: list[tupl
     digest = Digest.of(data)
     (tmp_path / "blob").write_bytes(data)
     with contextlib.suppress(Corrupt):
-        layers.apply(digest, digest, tmp_path / "blob", verified=True, progress=lambda count: None)
+        layers.apply(digest, tmp_path / "blob", verified=True, progress=lambda count: None)
     with Fd(os.open(layers.directory, os.O_PATH)) as place:
         remove(place.fileno(), digest.hex)
     assert os.listdir(layers.directory) == []
@@ -320,7 +320,7 @@ def test_overlayfs_shows_what_the_layers_mean(tmp_path: Path) -> None:
         data = packed(members)
         digest = Digest.of(data)
         (tmp_path / f"blob{number}").write_bytes(data)
-        layers.apply(digest, digest, tmp_path / f"blob{number}", verified=True, progress=lambda count: None)
+        layers.apply(digest, tmp_path / f"blob{number}", verified=True, progress=lambda count: None)
         lowers.insert(0, str(layers.diff(digest)))
     (tmp_path / "merged").mkdir()
 
@@ -345,7 +345,7 @@ def test_a_wrong_diff_id_is_corrupt(tmp_path: Path) -> None:
     (tmp_path / "blob").write_bytes(packed([member("x", b"abc")]))
     wrong = Digest.of(b"other")
     with pytest.raises(Corrupt, match="invalid diffID"):
-        layers.apply(wrong, wrong, tmp_path / "blob", verified=False, progress=lambda count: None)
+        layers.apply(wrong, tmp_path / "blob", verified=False, progress=lambda count: None)
     assert os.listdir(layers.directory) == []
 
 

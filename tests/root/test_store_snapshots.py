@@ -134,3 +134,11 @@ def test_remove_takes_immutable_files(store: Store) -> None:
         (place / "f").unlink()
     store.snapshots.remove("c1")
     assert os.listdir(store.snapshots.directory) == []
+
+
+def test_a_layer_that_comes_twice_is_mounted_once(store: Store) -> None:
+    """The upper of the two, which hides all that the lower one could show; overlayfs takes no directory twice."""
+    chunks = [docker_archive(([BASE, TOP, BASE], ["a:2"])), b""]
+    load(store, lambda count: chunks.pop(0), lambda progress: None)
+    overlay = store.snapshots.prepare("c1", store.images.resolve("a:2").layers)
+    assert [os.listdir(lower) for lower in overlay.lowers] == [["x"], ["y"]]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness import plans
 from onggi.errors import Unsupported
 from onggi.kernel.cgroup.layout import Layout
-from onggi.runtime import covers, devices, filters, mapped, mounts, rights, surroundings
+from onggi.runtime import covers, devices, filters, mapped, mounts, rights, surroundings, sysctls
 from onggi.runtime.plan import Plan, build
 from onggi.runtime.request import from_json
 from onggi.runtime.steps import Step
@@ -185,7 +185,7 @@ def test_the_specifications_user_is_taken_as_it_is() -> None:
         "+ init prlimit --nofile=10:20",
     ]
     (step,) = [s for _, s in plan.in_order() if isinstance(s, rights.TakeUser)]
-    assert step.groups == (6, 7)
+    assert step.groups == (7,)
 
 
 def test_cgroup_v1_shows_each_hierarchy_by_itself() -> None:
@@ -426,7 +426,7 @@ def test_covers_come_after_every_mount(changes: dict[str, Any], layout: Layout) 
 def test_sysctls_come_before_proc_sys_is_read_only(changes: dict[str, Any], layout: Layout) -> None:
     """What is to be written is written before it is closed."""
     plan = planned(changes, layout)
-    assert before(positions(plan, surroundings.SetSysctl), positions(plan, covers.ReadonlyPath))
+    assert before(positions(plan, sysctls.SetSysctl), positions(plan, covers.ReadonlyPath))
 
 
 @given(requests(), _LAYOUTS)

@@ -11,7 +11,7 @@ from onggi.errors import Invalid
 from onggi.oci.image import RunConfig
 from onggi.oci.reference import Reference
 from onggi.store.images import HOST, Image
-from onggi.store.layers import Layers
+from onggi.store.layers import Layers, top_first
 from onggi.wire import gotime
 from onggi.wire.containers import ContainerConfig, GraphDriver, Healthcheck
 from onggi.wire.filters import Filters
@@ -142,7 +142,7 @@ def _directories(image: Image, layers: Layers) -> dict[str, str] | None:
     """Where the layers lie, the top one first."""
     if not image.layers or image.layers == (HOST,):
         return None
-    top, *below = [str(layers.diff(layer)) for layer in reversed(image.layers)]
+    top, *below = [str(layers.diff(layer)) for layer in top_first(image.layers)]
     return {"UpperDir": top} | ({"LowerDir": ":".join(below)} if below else {})
 
 

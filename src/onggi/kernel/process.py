@@ -33,6 +33,7 @@ _setfsgid = bind("setfsgid", _c_int, ctypes.c_uint)
 _close_range = bind("close_range", _c_int, ctypes.c_uint, ctypes.c_uint, _c_int)
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_GET_SECUREBITS = 27
 _PR_SET_SECUREBITS = 28
 _PR_SET_NAME = 15
@@ -121,6 +122,13 @@ def set_subreaper() -> None:
 def set_death_signal(signal: int) -> None:
     """Be sent `signal` when the parent thread dies: PR_SET_PDEATHSIG. A change of credentials clears it."""
     _prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0)
+
+
+def set_not_dumpable() -> None:
+    """Nobody with fewer capabilities than ours may trace us or follow /proc/PID/fd, exe, root: PR_SET_DUMPABLE. execve(2)
+    undoes it.
+    """
+    _prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def set_no_new_privileges() -> None:

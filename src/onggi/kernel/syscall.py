@@ -35,12 +35,21 @@ _GENERIC = {
     "pidfd_open": 434,
     "clone3": 435,
     "openat2": 437,
+    "pidfd_getfd": 438,
     "mount_setattr": 442,
 }
+# fmt: off
 _BY_MACHINE = {
-    "x86_64": {"pivot_root": 155, "seccomp": 317, "bpf": 321, "keyctl": 250, "capset": 126, "capget": 125},
-    "aarch64": {"pivot_root": 41, "seccomp": 277, "bpf": 280, "keyctl": 219, "capset": 91, "capget": 90},
+    "x86_64": {
+        "pivot_root": 155, "seccomp": 317, "bpf": 321, "keyctl": 250, "capset": 126, "capget": 125,
+        "sched_setattr": 314, "ioprio_set": 251, "set_mempolicy": 238,
+    },
+    "aarch64": {
+        "pivot_root": 41, "seccomp": 277, "bpf": 280, "keyctl": 219, "capset": 91, "capget": 90,
+        "sched_setattr": 274, "ioprio_set": 30, "set_mempolicy": 237,
+    },
 }
+# fmt: on
 NUMBERS = _GENERIC | _BY_MACHINE.get(os.uname().machine, _BY_MACHINE["aarch64"])
 
 

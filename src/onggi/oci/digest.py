@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onggi.errors import Invalid
@@ -58,7 +59,7 @@ def _invalid(text: str, cause: str) -> Invalid:
     return Invalid("parse digest", text, cause, code="digest.invalid", facts={"digest": text})
 
 
-def chain_ids(diff_ids: list[Digest] | tuple[Digest, ...]) -> tuple[Digest, ...]:
+def chain_ids(diff_ids: Sequence[Digest]) -> tuple[Digest, ...]:
     """The name of each layer together with all below it, bottom first (OCI image spec, config.md, "Layer ChainID")."""
     chain: list[Digest] = []
     for diff_id in diff_ids:

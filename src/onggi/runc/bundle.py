@@ -9,6 +9,7 @@ import os
 
 from onggi import documents
 from onggi.errors import Invalid, NotFound, Unsupported
+from onggi.runc import validate
 from onggi.runtime.plan import DEFAULT_DEVICES
 from onggi.runtime.request import Request, from_json
 from onggi.values import replace
@@ -24,15 +25,10 @@ if TYPE_CHECKING:
 _LARGEST = 16 << 20
 _REFUSED = (
     ("linux", "intelRdt"),
-    ("linux", "personality"),
     ("linux", "mountLabel"),
     ("linux", "netDevices"),
-    ("linux", "memoryPolicy"),
     ("process", "apparmorProfile"),
     ("process", "selinuxLabel"),
-    ("process", "scheduler"),
-    ("process", "ioPriority"),
-    ("process", "execCPUAffinity"),
 )
 _TERMINALS = ((5, 0), (5, 1), (5, 2))
 
@@ -53,8 +49,17 @@ def read(bundle: str, name: str = "config.json") -> Json:
         raise Invalid("read", path, "it is not a JSON object")
     if not str(document.get("ociVersion", "")).startswith("1."):
         raise Invalid("read", path, f"ociVersion is {document.get('ociVersion')!r}, not 1.x")
+    validate.check(document, _is_own_network, rootless=os.geteuid() != 0)
     _refuse(document)
     return document
+
+
+def _is_own_network(path: str) -> bool:
+    """Whether the network namespace at a path is ours."""
+    try:
+        return os.path.samefile(path, "/proc/self/ns/net")
+    except OSError as error:
+        raise Invalid("read", "linux.namespaces", f"invalid netns path: {error}") from error
 
 
 def _refuse(document: Json) -> None:
@@ -80,7 +85,7 @@ def request(container_id: str, bundle: str, document: Json, cache: str, given: O
     resources["devices"] = [*(resources.get("devices") or ()), *_device_rules()]
     linux["cgroupsPath"] = _cgroup(linux.get("cgroupsPath") or f"/onggi-oci/{container_id}")
     root = os.path.join(bundle, (document.get("root") or {}).get("path") or "rootfs")
-    file, flags = _seccomp(linux.get("seccomp"), cache)
+    file, flags = seccomp_filter(linux.get("seccomp"), cache)
     kinds = {namespace["type"] for namespace in linux.get("namespaces") or ()}
     found = from_json(
         {
@@ -108,6 +113,7 @@ def request(container_id: str, bundle: str, document: Json, cache: str, given: O
         pivot=not given.has("no-pivot"),
         new_keyring=not given.has("no-new-keyring"),
         kept_fds=given.number("preserve-fds"),
+        best_effort=False,
     )
 
 
@@ -133,7 +139,8 @@ def _device_rules() -> list[Json]:
     ]
 
 
-def _seccomp(profile: Json | None, cache: str) -> tuple[str, int]:
+def seccomp_filter(profile: Json | None, cache: str) -> tuple[str, int]:
+    """The profile compiled into the directory `cache`, unless it is there already, and its flags; empty for none."""
     if not profile:
         return "", 0
     from onggi.kernel import seccomp

@@ -20,6 +20,7 @@ from onggi.runc import bundle, state
 from onggi.runtime import container
 from onggi.trace import Trace
 from onggi.unwinding import ExitStack
+from onggi.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from onggi.kernel.cgroup.layout import Layout
     from onggi.runc.words import Options
+    from onggi.runtime.enter import Entered
     from onggi.runtime.request import Request
 
 
@@ -69,7 +71,7 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
     root, bundle_dir = state.root(options), os.path.abspath(given.get("bundle") or ".")
     config = bundle.read(bundle_dir, given.get("config", "config.json"))
     terminal = bool((config.get("process") or {}).get("terminal"))
-    _check_terminal(given, terminal=terminal, detach=detach)
+    check_terminal(given, terminal=terminal, detach=detach)
     with ExitStack() as undo:
         directory = state.reserve(root, container_id)
         undo.callback(state.release, directory)
@@ -86,7 +88,7 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
             warn(warning, options)
         kept = _kept(request, bundle_dir, config, started)
         state.write(directory, kept)
-        _hand_out(given, started)
+        hand_out(given, started)
         if not waits:
             _after_start(kept, options)
         undo.pop_all()
@@ -97,7 +99,7 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
     return stay(root, kept, started, layout, options, keep=given.has("keep"))
 
 
-def _check_terminal(given: Options, *, terminal: bool, detach: bool) -> None:
+def check_terminal(given: Options, *, terminal: bool, detach: bool) -> None:
     console = given.get("console-socket")
     if detach and terminal and not console:
         raise Invalid("run", "--detach", "cannot allocate tty if runc will detach without setting console socket")
@@ -113,7 +115,7 @@ def _in_foreground(request: Request, given: Options, undo: ExitStack) -> Request
     if not given.has("no-subreaper"):
         process.set_subreaper()
     undo.callback(signals.mask, signals.SET, signals.mask(signals.BLOCK, passed_on()))
-    return with_size(request)
+    return replace(request, spec=replace(request.spec, process=with_size(request.spec.process)))
 
 
 def _abandon(started: container.Started, layout: Layout, request: Request) -> None:
@@ -127,15 +129,17 @@ def _kept(request: Request, bundle_dir: str, config: dict[str, Any], started: co
     created = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09}Z"
     spec = request.spec
     kept = state.document(request.id, started.pid, bundle_dir, config, spec.root, spec.cgroups_path, created)
+    if not request.new_keyring:
+        kept["new_keyring"] = False  # nor for those that enter later
     return {**kept, "fifo": request.fifo} if request.fifo else kept
 
 
-def _hand_out(given: Options, started: container.Started) -> None:
+def hand_out(given: Options, started: container.Started | Entered, kind: bytes = b"standard") -> None:
     """The terminal, the pidfd and the pid to whom the caller named."""
     if given.get("console-socket"):
         send_descriptor(given.get("console-socket"), b"/dev/ptmx", started.console)
     if given.get("pidfd-socket"):
-        send_descriptor(given.get("pidfd-socket"), b"standard", started.pidfd)
+        send_descriptor(given.get("pidfd-socket"), kind, started.pidfd)
     if given.get("pid-file"):
         write_pid(given.get("pid-file"), started.pid)
 

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from onggi.kernel.cgroup.layout import Layout
+    from onggi.oci.runtime import Process
     from onggi.runc.words import Options
     from onggi.runtime.container import Started
-    from onggi.runtime.request import Request
+    from onggi.runtime.enter import Entered
 
 _CHUNK = 64 << 10
 _OURS = frozenset((signals.KILL, signals.STOP, signals.CHLD, signals.PIPE, signals.URG))
@@ -32,32 +33,37 @@ def passed_on() -> frozenset[int]:
     return signals.ALL - _OURS
 
 
-def with_size(request: Request) -> Request:
-    """A container's terminal is as large as ours from its first instruction on."""
-    spec = request.spec
-    if not spec.process.terminal or spec.process.console_size or not os.isatty(0):
-        return request
+def with_size(process: Process) -> Process:
+    """A process's terminal is as large as ours from its first instruction on."""
+    if not process.terminal or process.console_size or not os.isatty(0):
+        return process
     columns, rows = os.get_terminal_size(0)
-    return replace(request, spec=replace(spec, process=replace(spec.process, console_size=(rows, columns))))
+    return replace(process, console_size=(rows, columns))
 
 
 def stay(root: str, kept: dict[str, Any], started: Started, layout: Layout, options: Options, *, keep: bool) -> int:
     """Wait for the container's end and clean up; its exit code, or 128 and the signal's number."""
-    with _signals(started):
-        if started.console >= 0:
-            _stand_between(started)
-        found = os.waitid(os.P_PIDFD, started.pidfd, os.WEXITED)
-    assert found is not None
+    status = attend(started)
     if not keep:
         for note in kill.destroy(root, kept, layout):
             from onggi.runc.logging import warn
 
             warn(note, options)
+    return status
+
+
+def attend(started: Started | Entered) -> int:
+    """Wait for a process's end, between it and our caller: its exit code, or 128 and the signal's number."""
+    with _signals(started):
+        if started.console >= 0:
+            _stand_between(started)
+        found = os.waitid(os.P_PIDFD, started.pidfd, os.WEXITED)
+    assert found is not None
     return found.si_status if found.si_code == os.CLD_EXITED else 128 + found.si_status
 
 
 @contextmanager
-def _signals(started: Started) -> Iterator[None]:
+def _signals(started: Started | Entered) -> Iterator[None]:
     """Whatever is sent to us is sent to the container's first process."""
 
     def forward(number: int, _frame: object) -> None:
@@ -77,7 +83,7 @@ def _signals(started: Started) -> Iterator[None]:
     yield
 
 
-def _stand_between(started: Started) -> None:
+def _stand_between(started: Started | Entered) -> None:
     """Copy between our terminal, or whatever 0 and 1 are, and the container's, until it hangs up."""
     import select
     import termios

@@ -27,7 +27,7 @@ def kill(options: Options, given: Options, container_id: str, word: str = "TERM"
     kept, layout = state.read(state.root(options), container_id), detect()
     stopped = state.status(kept, layout) == "stopped"
     if not stopped and not given.has("all") and _own_pids(kept):
-        pidfd = _open(kept)
+        pidfd = state.open_process(kept)
         if pidfd >= 0:
             signals.send_to_pidfd(pidfd, number)
             os.close(pidfd)
@@ -43,18 +43,6 @@ def _own_pids(kept: dict[str, Any]) -> bool:
     """Whether its first process takes all others with it."""
     namespaces = (kept["config"].get("linux") or {}).get("namespaces") or ()
     return any(entry["type"] == "pid" and not entry.get("path") for entry in namespaces)
-
-
-def _open(kept: dict[str, Any]) -> int:
-    """A pidfd of the container's first process and of no successor; -1 when it is gone."""
-    try:
-        pidfd = os.pidfd_open(kept["pid"])
-    except ProcessLookupError:
-        return -1
-    if state.is_running(kept):
-        return pidfd
-    os.close(pidfd)
-    return -1
 
 
 def _signal_group(kept: dict[str, Any], layout: Layout, number: int) -> bool:
@@ -105,7 +93,7 @@ def delete(options: Options, given: Options, container_id: str) -> int:
 
 def end(kept: dict[str, Any], layout: Layout) -> None:
     """SIGKILL, and wait until the first process is gone."""
-    pidfd = _open(kept)
+    pidfd = state.open_process(kept)
     if pidfd < 0:
         return
     try:

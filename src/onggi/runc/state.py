@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _NAME, FIFO = "state.json", "exec.fifo"
 _SIGNS = frozenset("_+-.ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
 _LONGEST = 1024
-_OURS = ("cgroup", "started", "config")
+_OURS = ("cgroup", "started", "config", "new_keyring")
 """Members of the document that are ours, not the specification's."""
 
 
@@ -125,6 +125,18 @@ def every(root: str) -> list[Json]:
 def is_running(kept: Json) -> bool:
     """Whether its first process lives, and no other has its pid by now."""
     return bool(kept["pid"] > 0 and _started(kept["pid"]) == kept["started"])
+
+
+def open_process(kept: Json) -> int:
+    """A pidfd of the container's first process and of no successor, owned by the caller; -1 when it is gone."""
+    try:
+        pidfd = os.pidfd_open(kept["pid"])
+    except ProcessLookupError:
+        return -1
+    if is_running(kept):
+        return pidfd
+    os.close(pidfd)
+    return -1
 
 
 def status(kept: Json, layout: Layout) -> str:

@@ -14,7 +14,6 @@ import stat
 from onggi.errors import Invalid
 from onggi.kernel import mount as kernel_mount
 from onggi.kernel import sockets, tty
-from onggi.kernel.path import open_in_root
 from onggi.runtime.mounts import directory_of, put
 from onggi.runtime.steps import Context
 from onggi.values import dataclass
@@ -113,7 +112,7 @@ class OpenConsole:
         return "open /dev/ptmx; mount --bind /dev/pts/0 /dev/console"
 
     def apply(self, context: Context) -> None:
-        master = open_in_root(context.root, "/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY)
+        master = tty.open_master(context.root)
         try:
             tty.unlock(master)
             if self.size:

@@ -20,6 +20,7 @@ from onggi.trace import Event, Trace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from onggi.kernel.sockets import Socket
@@ -30,15 +31,15 @@ def run(plan: Plan, request: Request, context: Context, stdio: tuple[int, int, i
     assert context.keeper is not None
     keeper, trace = context.keeper, Trace()
     context.who, context.observer = "init", trace
-    context.environment = dict(pair.partition("=")[::2] for pair in request.spec.process.env)
+    context.environment = environment(request.spec.process.env)
     try:
-        _shut_imports()
-        _reset(stdio)
+        shut_imports()
+        reset(stdio)
         _carry_out(plan, context, keeper, trace)
     except OnggiError as error:
-        _tell_failure(keeper, error, trace, context)
+        tell_failure(keeper, error, trace, context)
     except Exception as error:  # noqa: BLE001 - the last frame of this process: whatever it is must reach the keeper
-        _tell_failure(keeper, OnggiError("start", "init", f"{type(error).__name__}: {error}"), trace, context)
+        tell_failure(keeper, OnggiError("start", "init", f"{type(error).__name__}: {error}"), trace, context)
     os._exit(1)
 
 
@@ -70,14 +71,19 @@ def _namespaces(proc: int) -> dict[str, int]:
     return {kind: os.stat(f"self/ns/{kind}", dir_fd=proc).st_ino for kind in _NAMESPACES}
 
 
-def _shut_imports() -> None:
+def environment(pairs: Iterable[str]) -> dict[str, str]:
+    """`NAME=VALUE` each; of two with one name the last counts."""
+    return dict(pair.partition("=")[::2] for pair in pairs)
+
+
+def shut_imports() -> None:
     """An import after this raises ModuleNotFoundError, whatever the container's root holds."""
     sys.meta_path.clear()
     sys.path_hooks.clear()
     sys.path.clear()
 
 
-def _reset(stdio: tuple[int, int, int] | None) -> None:
+def reset(stdio: tuple[int, int, int] | None) -> None:
     """Signals as a new process has them; the container's streams as 0, 1 and 2."""
     for number in signals.CAN_BE_DEFAULT:
         try:
@@ -89,7 +95,7 @@ def _reset(stdio: tuple[int, int, int] | None) -> None:
         os.dup2(descriptor, place)
 
 
-def _tell_failure(keeper: Socket, error: OnggiError, trace: Trace, context: Context) -> None:
+def tell_failure(keeper: Socket, error: OnggiError, trace: Trace, context: Context) -> None:
     """To the keeper; when it is gone, because we were only created, to the container's own stderr."""
     if context.keeper is None:
         os.write(2, f"{error}\n".encode())

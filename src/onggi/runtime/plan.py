@@ -25,7 +25,7 @@ from onggi.errors import Unsupported
 from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import Clone, MountAttr, Ms
 from onggi.oci.runtime import Mount, Spec
-from onggi.runtime import covers, devices, mounts, rights, surroundings
+from onggi.runtime import becoming, covers, devices, mounts, rights, surroundings
 from onggi.runtime.options import MountOptions, parse_options
 from onggi.runtime.request import Request
 from onggi.runtime.steps import Step
@@ -99,7 +99,7 @@ def build(request: Request, layout: Layout, *, network_ahead: bool = False) -> P
     """
     spec = request.spec
     network_ahead = network_ahead and _new(spec, "network") and not _new(spec, "user")
-    inside, mapping = tuple(_inside(request, layout, network_ahead=network_ahead)), tuple(_id_maps(spec))
+    inside, mapping = tuple(_inside(request, layout, network_ahead=network_ahead)), tuple(_id_maps(request))
     if _new(spec, "user"):
         handed, inside = _hand_over(request, inside)
         mapping += handed
@@ -162,7 +162,8 @@ def _new(spec: Spec, kind: str) -> bool:
     return namespace is not None and not namespace.path
 
 
-def _id_maps(spec: Spec) -> Iterator[Step]:
+def _id_maps(request: Request) -> Iterator[Step]:
+    spec = request.spec
     if not _new(spec, "user"):
         return
     shared = next((n.type for n in spec.namespaces if n.path), None)
@@ -171,6 +172,11 @@ def _id_maps(spec: Spec) -> Iterator[Step]:
         raise Unsupported("plan", "linux.namespaces", cause)
     yield surroundings.MapIds("uid_map", spec.uid_mappings, "linux.uidMappings: root inside is nobody outside")
     yield surroundings.MapIds("gid_map", spec.gid_mappings, "linux.gidMappings: root inside is nobody outside")
+    if spec.process.rlimits:
+        from onggi.runtime import limits
+
+        why = "process.rlimits: root inside may lower them only"
+        yield limits.RaiseRlimits(limits.checked(spec.process.rlimits), request.best_effort, why)
 
 
 def _hand_over(request: Request, inside: tuple[Step, ...]) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
@@ -250,9 +256,7 @@ def _inside(request: Request, layout: Layout, *, network_ahead: bool) -> Iterato
     if spec.process.terminal:
         yield devices.OpenConsole(spec.process.console_size, "process.terminal")
     yield from _identity(request)
-    for key, value in spec.sysctl.items():
-        if not key.startswith("net."):
-            yield surroundings.SetSysctl(key, str(value), "linux.sysctl")
+    yield from _sysctls(spec, of_network=False)
 
 
 def _mount(entry: Mount, request: Request, layout: Layout) -> Iterator[Step]:
@@ -314,12 +318,10 @@ def _time_offsets(spec: Spec) -> tuple[tuple[str, int, int], ...]:
 
 def _host_files(request: Request) -> Iterator[Step]:
     """What is read from the host or written there: as long as the init is root outside, and before the root changes."""
-    if request.seccomp:
-        from onggi.runtime import filters
-
-        yield filters.ReadFilter(request.seccomp, "linux.seccomp: compiled once, kept")
+    yield from becoming.read_filter(request.seccomp)
     if request.spec.process.oom_score_adj is not None:
-        yield rights.SetOomScore(request.spec.process.oom_score_adj, "process.oomScoreAdj")
+        score = request.spec.process.oom_score_adj
+        yield rights.SetOomScore(score, request.best_effort, "process.oomScoreAdj")
 
 
 def _identity(request: Request) -> Iterator[Step]:
@@ -327,8 +329,7 @@ def _identity(request: Request) -> Iterator[Step]:
     if request.user is not None:
         yield rights.FindUser(request.user, request.extra_groups, "the image's USER, read without NSS (CVE-2019-14271)")
     else:
-        groups = (process.gid, *process.additional_gids)
-        yield rights.TakeUser(process.uid, process.gid, tuple(dict.fromkeys(groups)), "process.user")
+        yield rights.TakeUser(process.uid, process.gid, process.additional_gids, "process.user")
     yield rights.MakeDirectory(process.cwd, "process.cwd: made when the image lacks it")
     if not _new(request.spec, "user"):
         yield from _host_files(request)
@@ -342,9 +343,7 @@ def _after(request: Request, *, network_ahead: bool) -> Iterator[Step]:
     if _new(spec, "network") and not network_ahead:
         yield surroundings.LoopbackUp("linux.namespaces: 127.0.0.1 of its own")
     yield from _links(request)
-    for key, value in spec.sysctl.items():
-        if key.startswith("net."):
-            yield surroundings.SetSysctl(key, str(value), "linux.sysctl")
+    yield from _sysctls(spec, of_network=True)
     if _new(spec, "cgroup"):
         yield surroundings.UnshareCgroup("linux.namespaces: its own group is the root it sees")
     for path in spec.readonly_paths:
@@ -359,6 +358,16 @@ def _after(request: Request, *, network_ahead: bool) -> Iterator[Step]:
     yield from _rights(request)
 
 
+def _sysctls(spec: Spec, *, of_network: bool) -> Iterator[Step]:
+    if not spec.sysctl:
+        return
+    from onggi.runtime import sysctls
+
+    for key, value in spec.sysctl.items():
+        if sysctls.is_of_network(key) == of_network:
+            yield sysctls.SetSysctl(key, str(value), "linux.sysctl")
+
+
 def _at_start(request: Request) -> Iterator[Step]:
     if request.fifo:
         yield surroundings.WaitForStart("create and start are two commands")
@@ -369,40 +378,27 @@ def _at_start(request: Request) -> Iterator[Step]:
 def _links(request: Request) -> Iterator[Step]:
     if not request.links:
         return
-    from onggi.runtime import links
+    from onggi.runtime import links, sysctls
 
     for link in request.links:
         for path, value in link.sysctls:
-            yield surroundings.SetSysctl(path.replace("/", "."), value, "network: before the link goes up")
+            yield sysctls.SetSysctl(path.replace("/", "."), value, "network: before the link goes up")
         yield links.ConfigureLink(link.name, link.addresses, link.gateways, "network: address and default route")
 
 
 def _rights(request: Request) -> Iterator[Step]:
     process = request.spec.process
-    if process.rlimits:
-        yield rights.SetRlimits(process.rlimits, "process.rlimits")
+    yield from becoming.limits(process, best_effort=request.best_effort)
     keyring = f"_ses.{request.id}" if request.new_keyring else ""
     yield rights.NewSession(keyring, "its own session, terminal and keyring")
-    if not process.no_new_privileges:
-        yield from _filter(request)  # without no_new_privs it takes CAP_SYS_ADMIN, so before the capabilities go
-    yield rights.ChangeDirectory(process.cwd, "process.cwd: must lie inside (CVE-2024-21626)")
+    cpus = (request.spec.resources.get("cpu") or {}).get("cpus") or ""
+    yield from becoming.attributes(process, request.spec.personality, request.spec.memory_policy, cpus)
+    if not process.no_new_privileges:  # without no_new_privs it takes CAP_SYS_ADMIN, so before the capabilities go
+        yield from becoming.load_filter(request.seccomp, request.seccomp_flags)
     may_set_groups = not _new(request.spec, "user") or bool(request.spec.gid_mappings)
-    umask = process.umask if process.umask is not None else 0o022
-    yield rights.SetUser(may_set_groups, umask, "process.user")
-    if process.capabilities is not None:
-        yield rights.SetCapabilities(process.capabilities, "process.capabilities")
-    if process.no_new_privileges:
-        yield rights.NoNewPrivileges("process.noNewPrivileges")
+    yield from becoming.user(process, may_set_groups=may_set_groups)
     if request.dies_with_keeper:
         yield rights.DieWithKeeper("no container without its keeper")
-    yield rights.FindProgram(process.args[0], "process.args: what is not there is told before the start")
+    yield becoming.program(process)
     if process.no_new_privileges:
-        yield from _filter(request)
-
-
-def _filter(request: Request) -> Iterator[Step]:
-    if request.seccomp:
-        from onggi.runtime import filters
-
-        why = "linux.seccomp: system calls that a container has no need of"
-        yield filters.LoadFilter(request.seccomp_flags, why)
+        yield from becoming.load_filter(request.seccomp, request.seccomp_flags)

@@ -88,6 +88,8 @@ class Request:
     new_keyring: bool = True
     kept_fds: int = 0
     """Descriptors from 3 on that are the program's."""
+    best_effort: bool = True
+    """A limit that this process has not the right to set is a warning; False: an error, as the specification has it."""
 
 
 def from_json(document: Mapping[str, Any]) -> Request:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import stat
 
 from onggi.errors import KernelError, StartFailed
 from onggi.kernel import capability, process, tty
 from onggi.kernel.path import open_in_root
-from onggi.oci.runtime import Capabilities, Rlimit
+from onggi.oci.runtime import Capabilities
 from onggi.runtime.mounts import target
 from onggi.runtime.passwd import User, resolve
 from onggi.runtime.steps import Context
@@ -59,9 +58,10 @@ class TakeUser:
 
 
 def take_user(context: Context, user: User) -> None:
-    """Remember who to become; HOME is set unless the configuration sets it."""
+    """Remember who to become; HOME is set unless the configuration sets it to something."""
     context.uid, context.gid, context.groups = user.uid, user.gid, user.groups
-    context.environment.setdefault("HOME", user.home)
+    if not context.environment.get("HOME"):
+        context.environment["HOME"] = user.home
 
 
 def _read(root: int, path: str) -> bytes:
@@ -80,34 +80,11 @@ def _read(root: int, path: str) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class SetRlimits:
-    """Limits of one process: setrlimit(2)."""
-
-    limits: tuple[Rlimit, ...]
-    why: str
-
-    def describe(self) -> str:
-        return "prlimit " + " ".join(
-            f"--{r.type.removeprefix('RLIMIT_').lower()}={r.soft}:{r.hard}" for r in self.limits
-        )
-
-    def apply(self, context: Context) -> None:
-        for limit in self.limits:
-            kind = getattr(resource, limit.type)
-            soft, hard = (resource.RLIM_INFINITY if v >= 2**63 or v < 0 else v for v in (limit.soft, limit.hard))
-            try:
-                resource.setrlimit(kind, (soft, hard))
-            except (ValueError, PermissionError):  # above our own hard limit, without CAP_SYS_RESOURCE
-                own = resource.getrlimit(kind)[1]
-                resource.setrlimit(kind, (own if soft == -1 or soft > own != -1 else soft, own))
-                context.warnings.append(f"{limit.type} {hard} is above the engine's own hard limit: {own} it is")
-
-
-@dataclass(frozen=True, slots=True)
 class SetOomScore:
     """How readily the kernel kills this process when memory runs out: /proc/self/oom_score_adj."""
 
     score: int
+    best_effort: bool
     why: str
 
     def describe(self) -> str:
@@ -117,7 +94,19 @@ class SetOomScore:
         try:
             _write("/proc/self/oom_score_adj", str(self.score))
         except PermissionError:  # to lower it takes CAP_SYS_RESOURCE
+            if _read_host("/proc/self/oom_score_adj") == self.score:
+                return
+            if not self.best_effort:
+                raise
             context.warnings.append(f"oom_score_adj {self.score} needs CAP_SYS_RESOURCE, which the engine lacks")
+
+
+def _read_host(path: str) -> int:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return int(os.read(descriptor, 32))
+    finally:
+        os.close(descriptor)
 
 
 def _write(path: str, text: str) -> None:
@@ -144,10 +133,23 @@ class NewSession:
             tty.take_control(context.console)
             for number in (0, 1, 2):
                 os.dup2(context.console, number)
-        if not self.keyring:
-            return
+        if self.keyring:
+            NewKeyring(self.keyring, self.why).apply(context)
+
+
+@dataclass(frozen=True, slots=True)
+class NewKeyring:
+    """A session keyring of its own: the host's keys are out of reach."""
+
+    name: str
+    why: str
+
+    def describe(self) -> str:
+        return f"keyctl session {self.name}"
+
+    def apply(self, context: Context) -> None:
         try:
-            process.join_session_keyring(self.keyring)
+            process.join_session_keyring(self.name)
         except KernelError as error:
             if error.errno not in (errno.ENOSYS, errno.EDQUOT, errno.EPERM):
                 raise

@@ -48,6 +48,8 @@ class Context:
     """An empty network namespace, made ahead."""
     own_pid_namespace: int = -1
     """In the keeper: its own, while its next child is to be born in another."""
+    container: int = -1
+    """When a container is entered: a pidfd of its first process."""
     born_inside: bool = False
     """In the init: it was cloned into the v2 group."""
     root: int = -1

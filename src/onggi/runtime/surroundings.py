@@ -1,4 +1,4 @@
-"""Steps around the process: cgroups, namespaces, id maps, links, names, kernel parameters.
+"""Steps around the process: cgroups, namespaces, id maps, names.
 
 Those with `keeper` in their docstring run in the keeper, on the host's side; the rest in the init. You come from
 `steps`.
@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import os
 
-from onggi.errors import Invalid
 from onggi.kernel import process, sockets
 from onggi.kernel.cgroup.limits import DeviceProgram, Write
 from onggi.kernel.flags import Clone
-from onggi.kernel.path import Resolve, open_in_root
 from onggi.oci.runtime import IdMap
 from onggi.runtime.steps import Context
 from onggi.values import dataclass
-
-_BENEATH = Resolve.BENEATH | Resolve.NO_MAGICLINKS | Resolve.NO_SYMLINKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,25 +275,3 @@ class SetHostname:
             process.set_hostname(self.hostname)
         if self.domainname:
             process.set_domainname(self.domainname)
-
-
-@dataclass(frozen=True, slots=True)
-class SetSysctl:
-    """A kernel parameter of one of the container's namespaces, written through its own /proc."""
-
-    key: str
-    value: str
-    why: str
-
-    def describe(self) -> str:
-        return f"sysctl -w {self.key}={self.value}"
-
-    def apply(self, context: Context) -> None:
-        if context.proc < 0:
-            raise Invalid("set", self.key, "a sysctl needs a /proc of the container's own")
-        path = "sys/" + self.key.replace(".", "/")
-        descriptor = open_in_root(context.proc, path, os.O_WRONLY, resolve=_BENEATH)
-        try:
-            os.write(descriptor, self.value.encode())
-        finally:
-            os.close(descriptor)

@@ -13,6 +13,16 @@
       │ ◄─ end of file: execve closed the socket; the container runs
       │ ◄─ {"failed": {…}}: a step, or the execve itself, failed; end of file follows
 
+A process that enters a container that runs has the same, shorter (`enter`):
+
+    keeper                                   joiner                    process
+      │ ── clone3 ───────────────────────────► born
+      │ ◄──────────── {"console": true} + fd ─ (with a terminal)
+      │ ◄───────────── {"born": pid} + pidfd ─ clone3 ──────────────────► born
+      │ ── {"go": "born"} ──────────────────────────────────────────────► rights
+      │ ◄─────────────────────────────── {"times": […], "executing": true}
+      │ ◄─ end of file
+
 An end of file without `executing` means that the init was killed on the way. Callers: `container`, `init`. Read next:
 `init`.
 """
@@ -43,6 +53,7 @@ __all__ = [
     "raise_failure",
     "receive",
     "send",
+    "wait_born",
     "wait_go",
     "wait_mounted",
     "wait_outcome",
@@ -94,11 +105,20 @@ class Outcome:
     namespaces: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     failure: dict[str, Any] | None = None
+    pid: int = 0
+    """Of a process that was born in a container that runs."""
+    pidfd: int = -1
+    """Its pidfd, owned by the keeper."""
 
 
 def wait_mounted(end: Socket, outcome: Outcome) -> bool:
     """In the keeper: until the init has made its mounts; False when it is gone instead."""
     return _hear(end, outcome, "mounted")
+
+
+def wait_born(end: Socket, outcome: Outcome) -> bool:
+    """In the keeper: until the process is born in its container; False when the joiner is gone instead."""
+    return _hear(end, outcome, "born")
 
 
 def wait_outcome(end: Socket, outcome: Outcome) -> None:
@@ -117,6 +137,8 @@ def _hear(end: Socket, outcome: Outcome, until: str) -> bool:
         message = documents.loads(data)
         if message.get("console"):
             outcome.console = descriptors[0]
+        if message.get("born"):
+            outcome.pid, outcome.pidfd = message["born"], descriptors[0]
         outcome.trace += message.get("trace", ())
         outcome.times += message.get("times", ())
         outcome.namespaces.update(message.get("namespaces", {}))

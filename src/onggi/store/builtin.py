@@ -106,7 +106,7 @@ def _hello(store: Store) -> Digest:
     digest = store.content.add(layer)
     run = RunConfig(env=[_PATH], cmd=["/hello"], labels={LABEL: "hello"})
     manifest = _register(store, run, [(digest, len(layer))])
-    store.layers.apply(digest, digest, store.content.path(digest), verified=True, progress=lambda count: None)
+    store.layers.apply(digest, store.content.path(digest), verified=True, progress=lambda count: None)
     store.layers.sync()
     return manifest
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from onggi.errors import Conflict
-from onggi.oci.digest import Digest
+from onggi.oci.digest import Digest, chain_ids
 from onggi.oci.image import Descriptor
 from onggi.oci.reference import Reference
 from onggi.store.images import HOST, Image, Images, name_of
@@ -57,13 +57,20 @@ def delete(
         others = [record for record in records if images.id_of(record.digest) != image.id]
         if stays:
             return others + _remaining(entries, {str(one) for one in going})
-        held = {layer for other in images.all() if other.id != image.id for layer in other.layers} | used_layers
         removed.append(Removed(deleted=str(image.id)))
-        removed.extend(Removed(deleted=str(one)) for one in reversed(image.layers) if one not in held and one != HOST)
+        kept = [other.layers for other in images.all() if other.id != image.id]
+        removed.extend(Removed(deleted=str(one)) for one in _layers_gone(image.layers, kept, used_layers))
         return others
 
     images.change(change)
     return tuple(removed)
+
+
+def _layers_gone(layers: Sequence[Digest], kept: Sequence[Sequence[Digest]], used: frozenset[Digest]) -> list[Digest]:
+    """The layers that go with their last image, top first, by the chain ids that Docker names them by."""
+    held = {chain for others in kept for chain in chain_ids(others)}
+    pairs = zip(chain_ids(layers), layers, strict=True)
+    return [chain for chain, layer in pairs if chain not in held and layer not in used and layer != HOST][::-1]
 
 
 def _going(image: Image, reference: Reference | None, users: list[User], *, force: bool) -> list[Reference]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from onggi.errors import Corrupt, Invalid, NotFound
 from onggi.oci import image as spec
-from onggi.oci.digest import Digest, chain_ids
+from onggi.oci.digest import Digest
 from onggi.oci.image import Descriptor, ImageConfig, Index
 from onggi.oci.reference import Reference
 from onggi.store.content import Content, write_whole
@@ -47,7 +47,7 @@ class Image:
     """With digests: where it was pulled from."""
     config: ImageConfig
     layers: tuple[Digest, ...]
-    """Chain ids, bottom first; `(HOST,)` for the machine's own files."""
+    """Diff ids, bottom first; `(HOST,)` for the machine's own files."""
     size: int
     """Bytes of all layers, unpacked."""
     tagged: str
@@ -165,8 +165,8 @@ class Images:
                 write_whole(self._path, spec.encode(Index(new)), mode=0o600)
 
     def layers_of(self, manifest: Digest) -> tuple[Digest, ...]:
-        """The chain ids of a manifest's layers."""
-        return chain_ids(self._parse(str(manifest)).diff_ids)
+        """The diff ids of a manifest's layers."""
+        return self._parse(str(manifest)).diff_ids
 
     def id_of(self, manifest: str) -> Digest | None:
         """The id of the image that a manifest's digest stands for; None if its blobs are damaged or gone."""
@@ -200,7 +200,7 @@ class Images:
     def _image(self, digest: Digest, entries: list[Descriptor]) -> Image:
         parsed = self._parsed[entries[0].digest]
         references = [Reference.parse(name) for entry in entries if (name := name_of(entry))]
-        layers = chain_ids(parsed.diff_ids)
+        layers = parsed.diff_ids
         host = not layers and any((entry.annotations or {}).get(BUILTIN) == "host" for entry in entries)
         return Image(
             id=digest,

@@ -1,8 +1,10 @@
-"""Unpacked layers: each a directory that overlayfs takes as a lower layer, named by its chain id.
+"""Unpacked layers: each a directory that overlayfs takes as a lower layer, named by the digest of its plain tar.
 
-    layers/<chain id's hex>/diff/        the layer's files
-    layers/<chain id's hex>/layer.json   its diff id and its size
-    layers/.aside-…                      being written; renamed when whole, swept at start-up when its writer died
+    layers/<diff id's hex>/diff/        the layer's files
+    layers/<diff id's hex>/layer.json   its diff id and its size
+    layers/.aside-…                     being written; renamed when whole, swept at start-up when its writer died
+
+What lies below a layer does not change what it unpacks to, so it is stored once, whatever it is stacked on.
 
 A tar says "gone" with the name `.wh.x` and "nothing from below" with `.wh..wh..opq`; overlayfs says it with a character
 device 0:0 and the attribute trusted.overlay.opaque. Both mean the layers below only, whatever the order in the tar:
@@ -18,7 +20,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,14 @@ _OPAQUE_XATTR = "trusted.overlay.opaque"
 _PIPE = 1 << 20
 Progress = Callable[[int], None]
 """Hears how many bytes of the blob were read so far."""
+
+
+def top_first(layers: Sequence[Digest]) -> list[Digest]:
+    """Layers, given bottom first, as overlayfs is told them: from the top, each once, which is all it takes.
+
+    Under its upper copy nothing of a lower one shows: the same files, and what it says is gone, is gone from above too.
+    """
+    return list(dict.fromkeys(reversed(layers)))
 
 
 class LayerUnpacker(Unpacker):
@@ -87,29 +97,29 @@ class Layers:
         """Make the directory where it is missing; nobody but the owner may reach the set-user-id programs in it."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def has(self, chain: Digest) -> bool:
+    def has(self, layer: Digest) -> bool:
         """Whether the layer is unpacked."""
-        return (self.directory / chain.hex).exists()
+        return (self.directory / layer.hex).exists()
 
-    def diff(self, chain: Digest) -> Path:
+    def diff(self, layer: Digest) -> Path:
         """The layer's files."""
-        return self.directory / chain.hex / "diff"
+        return self.directory / layer.hex / "diff"
 
-    def size(self, chain: Digest) -> int:
+    def size(self, layer: Digest) -> int:
         """The bytes of the layer's files, as its tar states them."""
-        return int(self._note(chain)["size"])
+        return int(self._note(layer)["size"])
 
     def all(self) -> list[Digest]:
         """Every layer that is here."""
         return [Digest("sha256", entry.name) for entry in self.directory.iterdir() if entry.name[0] != "."]
 
-    def apply(self, chain: Digest, diff_id: Digest, blob: Path, *, verified: bool, progress: Progress) -> None:
-        """Unpack `blob`, compressed or not, as the layer `chain`; nothing happens if it is there.
+    def apply(self, diff_id: Digest, blob: Path, *, verified: bool, progress: Progress) -> None:
+        """Unpack `blob`, compressed or not, as the layer `diff_id`; nothing happens if it is there.
 
-        Its plain bytes must have the digest `diff_id`, else Corrupt; `verified` says that they are known to have it
+        Its plain bytes must have that digest, else Corrupt; `verified` says that they are known to have it
         (a plain blob under its own name). Whatever fails, nothing stays.
         """
-        if self.has(chain):
+        if self.has(diff_id):
             return
         with ExitStack() as undo:
             aside = self.directory / (ASIDE + os.urandom(8).hex())
@@ -121,8 +131,8 @@ class Layers:
             done = self._unpack(aside / "diff", diff_id, blob, verified, progress)
             note = {"diff_id": str(diff_id), "size": done["bytes"], "skipped_attributes": done["skipped_attributes"]}
             (aside / "layer.json").write_text(json.dumps(note))
-            if not self.has(chain):  # else another load was faster
-                self._land(aside, chain)
+            if not self.has(diff_id):  # else another load was faster
+                self._land(aside, diff_id)
         sync_directory(self.directory)
 
     def sync(self) -> None:
@@ -130,24 +140,24 @@ class Layers:
         with Fd(os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as directory:
             syncfs(directory)
 
-    def put_aside(self, chain: Digest) -> None:
+    def put_aside(self, layer: Digest) -> None:
         """Take the layer's name away, so that no half of it is ever found; `store/gc` removes its files."""
-        os.rename(self.directory / chain.hex, self.directory / (ASIDE + os.urandom(8).hex()))
+        os.rename(self.directory / layer.hex, self.directory / (ASIDE + os.urandom(8).hex()))
 
-    def _land(self, aside: Path, chain: Digest) -> None:
+    def _land(self, aside: Path, layer: Digest) -> None:
         try:
-            os.rename(aside, self.directory / chain.hex)
+            os.rename(aside, self.directory / layer.hex)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # else another load was faster, just now
                 raise
 
-    def _note(self, chain: Digest) -> dict[str, Any]:
+    def _note(self, layer: Digest) -> dict[str, Any]:
         try:
-            note: dict[str, Any] = json.loads((self.directory / chain.hex / "layer.json").read_bytes())
+            note: dict[str, Any] = json.loads((self.directory / layer.hex / "layer.json").read_bytes())
         except FileNotFoundError:
-            raise NotFound("find layer", str(chain), "it is not unpacked", code="layer.not-found") from None
+            raise NotFound("find layer", str(layer), "it is not unpacked", code="layer.not-found") from None
         except ValueError as error:
-            raise Corrupt("read layer", str(chain), f"layer.json: {error}") from None
+            raise Corrupt("read layer", str(layer), f"layer.json: {error}") from None
         return note
 
     def _unpack(self, target: Path, diff_id: Digest, blob: Path, verified: bool, progress: Progress) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onggi.errors import Corrupt, OnggiError
-from onggi.oci.digest import Digest, chain_ids
+from onggi.oci.digest import Digest
 from onggi.oci.reference import Reference
 from onggi.store import tree
 from onggi.store.archive import Entry, Kind, Reader
@@ -107,15 +107,14 @@ def _blob(store: Store, reader: Reader, stated: Digest | None) -> Stored:
 
 
 def _unpack(store: Store, image: Found, report: Report) -> None:
-    chains = chain_ids([one.diff_id for one in image.layers])
-    for number, (layer, chain) in enumerate(zip(image.layers, chains, strict=True)):
-        if store.layers.has(chain):
+    for number, layer in enumerate(image.layers):
+        if store.layers.has(layer.diff_id):
             continue
         progress = _Progress(report, layer.diff_id.short, layer.blob.size)
         progress(0)
         path = store.content.path(layer.blob.digest)
         try:
-            store.layers.apply(chain, layer.diff_id, path, verified=layer.verified, progress=progress)
+            store.layers.apply(layer.diff_id, path, verified=layer.verified, progress=progress)
         except Corrupt as error:
             if error.code == "layer.diff-id":
                 raise wrong_diff_id(number, layer.diff_id, error.facts["found"]) from None

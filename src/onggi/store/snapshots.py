@@ -1,7 +1,7 @@
 """The two directories that make an image's layers a container's writable root: overlayfs's upper and work.
 
     containers/<id>/upper, work   what the container changed
-    containers/<id>/layers        the chain ids below it, so that nobody removes them meanwhile
+    containers/<id>/layers        the layers below it, so that nobody removes them meanwhile
     layers/empty                  what lies below where an image has no layers (overlayfs wants one)
 
 It mounts nothing: the runtime does, in the container's own namespace. Callers: `engine/containers`. Read next: `gc`.
@@ -20,7 +20,7 @@ from onggi.kernel.fd import Fd
 from onggi.oci.digest import Digest
 from onggi.store import tree
 from onggi.store.images import HOST
-from onggi.store.layers import Layers
+from onggi.store.layers import Layers, top_first
 from onggi.store.lock import Locks
 
 _HELD = "layers"
@@ -48,7 +48,7 @@ class Snapshots:
         self._locks = locks
 
     def prepare(self, container_id: str, layers: Sequence[Digest]) -> Overlay:
-        """Make the directories of a container over `layers` (chain ids, bottom first, as `Image.layers` has them).
+        """Make the directories of a container over `layers` (diff ids, bottom first, as `Image.layers` has them).
 
         From here on the layers are held until `remove`. NotFound if one is gone.
         """
@@ -63,7 +63,7 @@ class Snapshots:
                     raise NotFound("prepare container", container_id, f"layer {layer} is gone", code="layer.not-found")
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             (directory / _HELD).write_text("".join(f"{layer}\n" for layer in layers))
-        lowers = [str(self._layers.diff(layer)) for layer in reversed(layers)] or [str(self._empty())]
+        lowers = [str(self._layers.diff(layer)) for layer in top_first(layers)] or [str(self._empty())]
         upper, work = directory / "upper", directory / "work"
         _make_like(upper, lowers[0])
         work.mkdir(mode=0o700, exist_ok=True)

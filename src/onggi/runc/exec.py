@@ -1,0 +1,225 @@
+"""`exec`: one more process in a container that runs.
+
+The process is that of the container's configuration with what the flags change, or all of it comes from a file
+(`--process`). You come from `main`; the next doors are `runtime/entry` and `runtime/enter`.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+
+from onggi import documents
+from onggi.errors import Conflict, Invalid, NotFound, Unsupported
+from onggi.kernel import capability, signals
+from onggi.kernel.cgroup.detect import detect
+from onggi.kernel.cgroup.limits import Write
+from onggi.oci.runtime import parse_process
+from onggi.runc import bundle, create, state
+from onggi.runtime import enter
+from onggi.runtime.container import end
+from onggi.runtime.entry import Entry
+from onggi.trace import Trace
+from onggi.unwinding import ExitStack
+from onggi.values import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+    from onggi.kernel.cgroup.layout import Layout
+    from onggi.runc.words import Options
+
+    Json: TypeAlias = dict[str, Any]
+
+_REFUSED = ("apparmorProfile", "selinuxLabel")
+_FROM_CONTAINER = (
+    "capabilities", "apparmorProfile", "selinuxLabel", "rlimits", "ioPriority", "scheduler", "execCPUAffinity",
+)  # fmt: skip
+"""What a process that does not say has from the container's own."""
+_SETS = ("bounding", "effective", "permitted")
+_NOT_RUNNING = {
+    "stopped": "cannot exec in a stopped container",
+    "paused": "cannot exec in a paused container (use --ignore-paused to override)",
+}
+
+
+def exec(options: Options, given: Options, container_id: str, *words: str) -> int:
+    """`onggi-oci exec ID COMMAND…`; in the foreground the exit status is the program's."""
+    root, layout, detach = state.root(options), detect(), given.has("detach")
+    kept = state.read(root, container_id)
+    now = state.status(kept, layout)
+    if now == "stopped" or (now == "paused" and not given.has("ignore-paused")):
+        raise Conflict("exec in container", container_id, _NOT_RUNNING[now])
+    with ExitStack() as undo:
+        container = state.open_process(kept)
+        if container < 0:
+            raise Conflict("exec in container", container_id, _NOT_RUNNING["stopped"])
+        undo.callback(os.close, container)
+        entry = _entry(kept, _process(kept["config"], given, words), layout, root, given)
+        terminal = entry.process.terminal
+        create.check_terminal(given, terminal=terminal, detach=detach)
+        if not detach:
+            from onggi.runc.foreground import passed_on, with_size
+
+            undo.callback(signals.mask, signals.SET, signals.mask(signals.BLOCK, passed_on()))
+            entry = replace(entry, process=with_size(entry.process))
+        started = enter.start(entry, layout, container, None if terminal else (0, 1, 2), Trace())
+        with ExitStack() as unstart:
+            unstart.callback(end, started.pid, started.pidfd, for_parent=False)
+            for warning in started.warnings:
+                from onggi.runc.logging import warn
+
+                warn(warning, options)
+            create.hand_out(given, started, b"setns")
+            unstart.pop_all()
+        if detach:
+            return 0
+        from onggi.runc.foreground import attend
+
+        return attend(started)
+
+
+def _process(config: Json, given: Options, words: tuple[str, ...]) -> Json:
+    """The process as a document, complete and checked."""
+    own = config.get("process") or {}
+    process = _from_file(given.get("process")) if given.get("process") else _from_flags(own, given, words)
+    cwd = process.get("cwd") or ""
+    if not cwd.startswith("/"):
+        raise Invalid("exec", "cwd", "Cwd must be an absolute path" if cwd else "Cwd property must not be empty")
+    if not process.get("args"):
+        raise Invalid("exec", "args", "exec args cannot be empty")
+    for name in _FROM_CONTAINER:
+        process[name] = process.get(name) or own.get(name)
+    process["oomScoreAdj"] = own.get("oomScoreAdj")
+    user = process["user"] = dict(process.get("user") or {})
+    if user.get("umask") is None:
+        user["umask"] = (own.get("user") or {}).get("umask")
+    for name in _REFUSED:
+        if process.get(name):
+            raise Unsupported("exec with", f"process.{name}", "it is not supported yet")
+    return process
+
+
+def _from_file(path: str) -> Json:
+    try:
+        with open(path, "rb") as file:
+            document = documents.loads(file.read())
+    except FileNotFoundError as error:
+        raise NotFound("open", path, "no such file or directory") from error
+    except ValueError as error:
+        raise Invalid("read", path, str(error)) from error
+    if not isinstance(document, dict):
+        raise Invalid("read", path, "it is not a JSON object")
+    return document
+
+
+def _from_flags(own: Json, given: Options, words: tuple[str, ...]) -> Json:
+    process = {
+        **own,
+        "args": list(words),
+        "cwd": given.get("cwd") or own.get("cwd"),
+        "env": [*(own.get("env") or ()), *given.every("env")],
+        "terminal": given.has("tty"),
+        "user": _user(own.get("user") or {}, given),
+    }
+    for flag, name in (("apparmor", "apparmorProfile"), ("process-label", "selinuxLabel")):
+        process[name] = given.get(flag) or process.get(name)
+    if given.every("no-new-privs"):
+        process["noNewPrivileges"] = given.has("no-new-privs")
+    if given.every("cap"):
+        process["capabilities"] = _with_capabilities(own.get("capabilities") or {}, given.every("cap"))
+    return process
+
+
+def _user(own: Json, given: Options) -> Json:
+    """`--user UID[:GID]` and `--additional-gids`."""
+    user = dict(own)
+    if given.get("user"):
+        uid, colon, gid = given.get("user").partition(":")
+        user["uid"] = _id("uid", uid)
+        if colon:
+            user["gid"] = _id("gid", gid)
+    more = [_id("additional-gids", word) for word in given.every("additional-gids")]
+    return {**user, "additionalGids": [*(user.get("additionalGids") or ()), *more]}
+
+
+def _id(what: str, word: str) -> int:
+    if not (word.isascii() and word.isdigit() and int(word) < 2**32 - 1):
+        raise Invalid("exec", f"bad {what}", f"{word!r} is no number of a user or group")
+    return int(word)
+
+
+def _with_capabilities(own: Json, more: list[str]) -> Json:
+    """`--cap`: in ambient, too, where it can be, that is where the container has inheritable ones."""
+    names = [capability.parse(name) for name in more]
+    kinds = (*_SETS, "ambient") if own.get("inheritable") is not None else _SETS
+    return {**own, **{kind: [*(own.get(kind) or ()), *names] for kind in kinds}}
+
+
+def _entry(kept: Json, process: Json, layout: Layout, root: str, given: Options) -> Entry:
+    linux = kept["config"].get("linux") or {}
+    kinds = {namespace["type"] for namespace in linux.get("namespaces") or ()}
+    own_user = "user" in kinds
+    if own_user and _is_ours("user", kept["pid"]):
+        kinds.remove("user")
+    file, flags = bundle.seccomp_filter(linux.get("seccomp"), os.path.join(root, ".seccomp"))
+    return Entry(
+        id=kept["id"],
+        container=kept["pid"],
+        process=parse_process(process),
+        namespaces=tuple(kinds),
+        groups=_groups(layout, kept["cgroup"], given.every("cgroup")),
+        unified=next((mount.directory for mount in layout.mounts if mount.version == 2), ""),
+        groups_named=given.has("cgroup"),
+        may_set_groups=not own_user or bool(linux.get("gidMappings")),
+        seccomp=file,
+        seccomp_flags=flags,
+        new_keyring=kept.get("new_keyring", True),
+        kept_fds=given.number("preserve-fds"),
+        personality=linux.get("personality"),
+        memory_policy=linux.get("memoryPolicy"),
+        cpus=((linux.get("resources") or {}).get("cpu") or {}).get("cpus") or "",
+        best_effort=False,
+    )
+
+
+def _is_ours(kind: str, pid: int) -> bool:
+    """Whether a process has this namespace in common with us."""
+    return os.stat(f"/proc/{pid}/ns/{kind}").st_ino == os.stat(f"/proc/self/ns/{kind}").st_ino
+
+
+def _groups(layout: Layout, path: str, words: list[str]) -> tuple[Write, ...]:
+    """The writes that join the container's groups, or those below them that `--cgroup` names."""
+    wanted = _sub_groups(words)
+    found = []
+    for write, mount in zip(layout.joins(path), layout.mounts, strict=True):
+        names = [name for name in (*mount.controllers, f"name={mount.name}", "") if name in wanted]
+        base = write.directory
+        directory = posixpath.normpath(f"{base}/{wanted[names[0]]}") if names else base
+        if directory != base and not directory.startswith(base + "/"):
+            raise Invalid("exec", "--cgroup", f"bad sub cgroup path: {wanted[names[0]]}")
+        found.append(replace(write, directory=directory))
+    known = {name for mount in layout.mounts for name in (*mount.controllers, f"name={mount.name}", "")}
+    for name in wanted.keys() - known:
+        raise Invalid("exec", "--cgroup", f"unknown controller {name} in --cgroup")
+    return tuple(found)
+
+
+def _sub_groups(words: list[str]) -> dict[str, str]:
+    """`PATH`, or `CONTROLLER[,CONTROLLER…]:PATH` as often as one likes: the path by controller, empty for all."""
+    found: dict[str, str] = {}
+    for word in words:
+        controllers, colon, path = word.partition(":")
+        if not colon:
+            if len(words) != 1:
+                raise Invalid("exec", "--cgroup", f"invalid --cgroup argument: {word} (missing <controller>: prefix)")
+            return {"": word}
+        for name in controllers.split(","):
+            if not name:
+                raise Invalid("exec", "--cgroup", f"invalid --cgroup argument: {word} (empty <controller> prefix)")
+            if name in found:
+                cause = f"invalid --cgroup argument(s): controller {name} specified multiple times"
+                raise Invalid("exec", "--cgroup", cause)
+            found[name] = path
+    return found

@@ -1,0 +1,68 @@
+"""The part of a plan that the container's first process and every later one have in common: from our rights to theirs.
+
+Pure, as `plan` is, and as much a matter of order: the working directory while we may still walk to it, capabilities after
+the user is set, because to set it needs them. You come from `plan` or `entry`; the steps are in `rights`.
+"""
+
+from __future__ import annotations
+
+from onggi.oci.runtime import Capabilities, Process
+from onggi.runtime import rights
+from onggi.runtime.steps import Step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onggi.oci.runtime import Json
+
+_UMASK = 0o022
+
+
+def limits(process: Process, *, best_effort: bool) -> Iterator[Step]:
+    """Its limits, once no more files have to be opened."""
+    if process.rlimits:
+        from onggi.runtime import limits
+
+        yield limits.SetRlimits(limits.checked(process.rlimits), best_effort, "process.rlimits")
+
+
+def attributes(process: Process, personality: Json | None, memory_policy: Json | None, cpus: str) -> Iterator[Step]:
+    """How it is scheduled, while it has every right, and before a filter could forbid the calls.
+
+    `cpus`: the processors that its group is bound to, if it is.
+    """
+    if not (process.scheduler is process.io_priority is personality is memory_policy is None):
+        from onggi.runtime import attributes
+
+        yield from attributes.steps(process, personality, memory_policy, cpus)
+
+
+def user(process: Process, *, may_set_groups: bool) -> Iterator[Step]:
+    """Working directory, ids, capabilities, no_new_privs."""
+    yield rights.ChangeDirectory(process.cwd, "process.cwd: must lie inside (CVE-2024-21626)")
+    yield rights.SetUser(may_set_groups, process.umask if process.umask is not None else _UMASK, "process.user")
+    yield rights.SetCapabilities(process.capabilities or Capabilities(), "process.capabilities: none is none")
+    if process.no_new_privileges:
+        yield rights.NoNewPrivileges("process.noNewPrivileges")
+
+
+def program(process: Process) -> rights.FindProgram:
+    """Its file is looked up as the user that will run it."""
+    return rights.FindProgram(process.args[0], "process.args: what is not there is told before the start")
+
+
+def read_filter(file: str) -> Iterator[Step]:
+    """While the host's files can still be seen."""
+    if file:
+        from onggi.runtime import filters
+
+        yield filters.ReadFilter(file, "linux.seccomp: compiled once, kept")
+
+
+def load_filter(file: str, flags: int) -> Iterator[Step]:
+    """The filter, if there is one."""
+    if file:
+        from onggi.runtime import filters
+
+        yield filters.LoadFilter(flags, "linux.seccomp: system calls that a container has no need of")
