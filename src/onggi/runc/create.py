@@ -24,22 +24,25 @@ from onggi.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
 
     from onggi.kernel.cgroup.layout import Layout
     from onggi.runc.words import Options
     from onggi.runtime.enter import Entered
     from onggi.runtime.request import Request
 
+    Begin: TypeAlias = Callable[[Request, Layout, tuple[int, int, int] | None, Trace], container.Started]
+
 
 def create(options: Options, given: Options, container_id: str) -> int:
     """`onggi-oci create ID`."""
-    return _make(options, given, container_id, detach=True, waits=True)
+    return make(options, given, container_id, detach=True, waits=True)
 
 
 def run(options: Options, given: Options, container_id: str) -> int:
     """`onggi-oci run ID`; in the foreground the exit status is the program's."""
-    return _make(options, given, container_id, detach=given.has("detach"), waits=False)
+    return make(options, given, container_id, detach=given.has("detach"), waits=False)
 
 
 def start(options: Options, _given: Options, container_id: str) -> int:
@@ -67,7 +70,10 @@ _NOT_CREATED = {
 }
 
 
-def _make(options: Options, given: Options, container_id: str, *, detach: bool, waits: bool) -> int:
+def make(
+    options: Options, given: Options, container_id: str, *, detach: bool, waits: bool, begin: Begin = container.start
+) -> int:
+    """A container from a bundle, by `begin`: a start, or a restore."""
     root, bundle_dir = state.root(options), os.path.abspath(given.get("bundle") or ".")
     config = bundle.read(bundle_dir, given.get("config", "config.json"))
     terminal = bool((config.get("process") or {}).get("terminal"))
@@ -80,7 +86,7 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
         layout = detect()
         if not detach:
             request = _in_foreground(request, given, undo)
-        started = container.start(request, layout, None if terminal else (0, 1, 2), Trace())
+        started = begin(request, layout, None if terminal else (0, 1, 2), Trace())
         undo.callback(_abandon, started, layout, request)
         for warning in started.warnings:
             from onggi.runc.logging import warn
@@ -89,7 +95,7 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
         kept = _kept(request, bundle_dir, config, started)
         state.write(directory, kept)
         hand_out(given, started)
-        if not waits:
+        if not waits and begin is container.start:
             _after_start(kept, options)
         undo.pop_all()
     if detach:
@@ -131,6 +137,8 @@ def _kept(request: Request, bundle_dir: str, config: dict[str, Any], started: co
     kept = state.document(request.id, started.pid, bundle_dir, config, spec.root, spec.cgroups_path, created)
     if not request.new_keyring:
         kept["new_keyring"] = False  # nor for those that enter later
+    if not spec.process.terminal:
+        kept["streams"] = [os.readlink(f"/proc/self/fd/{place}") for place in range(3)]  # as a restore must find them
     return {**kept, "fifo": request.fifo} if request.fifo else kept
 
 

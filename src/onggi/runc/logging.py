@@ -12,6 +12,7 @@ import time
 
 from onggi.errors import OnggiError
 from onggi.runc.words import Options
+from onggi.trace import Trace
 
 
 def complain(error: OnggiError, options: Options) -> None:
@@ -38,6 +39,13 @@ def debug(text: str, options: Options) -> None:
         write("debug", text, options)
     else:
         sys.stderr.write(line("debug", text, options.get("log-format")) + "\n")
+
+
+def debug_trace(trace: Trace, options: Options) -> None:
+    """With `--debug`: every step that was done, how long it took, and what went wrong."""
+    for event in trace.events:
+        took = f"{event.step} ({event.lasted / 1e6:.1f} ms)"
+        debug(took + (f": {event.error}" if event.error else ""), options)
 
 
 def write(level: str, text: str, options: Options) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _NAME, FIFO = "state.json", "exec.fifo"
 _SIGNS = frozenset("_+-.ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
 _LONGEST = 1024
-_OURS = ("cgroup", "started", "config", "new_keyring")
+_OURS = ("cgroup", "started", "config", "new_keyring", "streams")
 """Members of the document that are ours, not the specification's."""
 
 

@@ -12,7 +12,7 @@ import select
 
 from onggi.errors import NotFound, OnggiError, Unavailable
 from onggi.kernel import signals, sockets
-from onggi.unwinding import ExitStack
+from onggi.unwinding import ExitStack, suppress
 from onggi.wire import criu as wire
 
 TYPE_CHECKING = False
@@ -108,6 +108,12 @@ class Peer:
         """Unavailable unless CRIU and the kernel can do it."""
         if feature not in self.ask(wire.feature_check(feature)).features:
             raise Unavailable("use", self._program, f"{what}: CRIU on this kernel lacks {feature}")
+
+    def set_log(self, path: str) -> None:
+        """Where the log of the next request will be; an older one would tell of other errors."""
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        self.log = path
 
     def carry_out(self, kind: int, options: Mapping[str, Any], notified: Notified) -> wire.Answer:
         """A dump or restore to its end; when it fails the error quotes CRIU's log, or is what `notified` raised."""

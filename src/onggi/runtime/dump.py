@@ -186,7 +186,7 @@ def plan(wish: Wish, found: Found, annotations: dict[str, Any]) -> tuple[Step, .
     directories = [MakeDirectory(path, "a place for what is written") for path in (wish.images, wish.work) if path]
     if wish.only_memory:
         return (*directories, Dump(wish, found.group, options, "the most of the memory, while the container runs"))
-    options |= {"root": "/", "ext_mnt": found.mounts}
+    options["ext_mnt"] = found.mounts
     return (
         *directories,
         WriteDescriptors(
