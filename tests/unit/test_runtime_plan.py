@@ -55,6 +55,7 @@ init mount --bind -o ro,rec /proc/sys /proc/sys
 init mount --bind -o ro /dev/null /proc/kcore
 init mount --bind -o ro /dev/null /sys/firmware
 init pivot_root . . && umount -l .
+init exec 0</dev/null 1>/dev/null 2>/dev/null
 init setsid; keyctl session _ses.c1
 init setpriv --seccomp-filter filter.bpf
 init cd /
@@ -90,7 +91,8 @@ def test_the_default_container() -> None:
 def test_a_terminal_comes_from_the_containers_own_devpts() -> None:
     """With a terminal the console is opened after the devices, before the user is looked up."""
     assert difference(planned({"config.process.terminal": True})) == [
-        "+ init open /dev/ptmx; mount --bind /dev/pts/0 /dev/console"
+        "+ init open /dev/ptmx; mount --bind /dev/pts/0 /dev/console",
+        "- init exec 0</dev/null 1>/dev/null 2>/dev/null",
     ]
 
 

@@ -66,4 +66,3 @@ def _find(kept: dict[str, Any], layout: Layout, given: Options) -> dump.Found:
     freezer = layout.directory("freezer", group) if group else None
     streams = kept.get("streams") or [os.readlink(f"/proc/{pid}/fd/{place}") for place in range(3)]
     return dump.Found(pid, group, freezer or "", mounts, external.described(request.spec, pid), streams)
-

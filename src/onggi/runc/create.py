@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from onggi.runtime.enter import Entered
     from onggi.runtime.request import Request
 
-    Begin: TypeAlias = Callable[[Request, Layout, tuple[int, int, int] | None, Trace], container.Started]
+    Begin: TypeAlias = Callable[[Request, dict[str, Any], Layout], container.Started]
 
 
 def create(options: Options, given: Options, container_id: str) -> int:
@@ -71,9 +71,9 @@ _NOT_CREATED = {
 
 
 def make(
-    options: Options, given: Options, container_id: str, *, detach: bool, waits: bool, begin: Begin = container.start
+    options: Options, given: Options, container_id: str, *, detach: bool, waits: bool, begin: Begin | None = None
 ) -> int:
-    """A container from a bundle, by `begin`: a start, or a restore."""
+    """A container from a bundle: a start, or by `begin` a restore, which may add to the configuration that is kept."""
     root, bundle_dir = state.root(options), os.path.abspath(given.get("bundle") or ".")
     config = bundle.read(bundle_dir, given.get("config", "config.json"))
     terminal = bool((config.get("process") or {}).get("terminal"))
@@ -86,7 +86,8 @@ def make(
         layout = detect()
         if not detach:
             request = _in_foreground(request, given, undo)
-        started = begin(request, layout, None if terminal else (0, 1, 2), Trace())
+        stdio = None if terminal else (0, 1, 2)
+        started = begin(request, config, layout) if begin else container.start(request, layout, stdio, Trace())
         undo.callback(_abandon, started, layout, request)
         for warning in started.warnings:
             from onggi.runc.logging import warn
@@ -95,7 +96,7 @@ def make(
         kept = _kept(request, bundle_dir, config, started)
         state.write(directory, kept)
         hand_out(given, started)
-        if not waits and begin is container.start:
+        if not waits and not begin:
             _after_start(kept, options)
         undo.pop_all()
     if detach:

@@ -60,7 +60,9 @@ def _texts(given: Options) -> dict[str, str]:
 def _mode(word: str) -> int:
     if word not in CGROUP_MODES:
         known = ", ".join(filter(None, CGROUP_MODES))
-        raise Invalid("read", "--manage-cgroups-mode", f"invalid manage-cgroups-mode value: `{word}` is none of {known}")
+        raise Invalid(
+            "read", "--manage-cgroups-mode", f"invalid manage-cgroups-mode value: `{word}` is none of {known}"
+        )
     return CGROUP_MODES[word]
 
 

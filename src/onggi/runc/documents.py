@@ -11,6 +11,7 @@ from onggi.kernel import capability, seccomp
 from onggi.oci.runtime import HOOKS, VERSION
 from onggi.runtime.options import KNOWN
 
+_KINDS = ("pid", "network", "ipc", "uts", "mount")
 _KEPT = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 _QUIET = ["nosuid", "noexec", "nodev"]
 _MASKED = "acpi asound kcore keys latency_stats timer_list timer_stats sched_debug scsi"
@@ -18,8 +19,8 @@ _OF_LISTENERS = ("SECCOMP_FILTER_FLAG_NEW_LISTENER", "SECCOMP_FILTER_FLAG_WAIT_K
 _READONLY = "bus fs irq sys sysrq-trigger"
 
 
-def example() -> dict[str, Any]:
-    """A config.json that runs `sh` from `rootfs` on a terminal, with few rights."""
+def example(*, private_cgroup: bool) -> dict[str, Any]:
+    """A config.json that runs `sh` from `rootfs` on a terminal, with few rights; as runc has it with cgroups v2 or v1."""
     return {
         "ociVersion": VERSION,
         "process": {
@@ -45,7 +46,7 @@ def example() -> dict[str, Any]:
         ],
         "linux": {
             "resources": {"devices": [{"allow": False, "access": "rwm"}]},
-            "namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount", "cgroup")],
+            "namespaces": [{"type": kind} for kind in (*_KINDS, *(("cgroup",) if private_cgroup else ()))],
             "maskedPaths": [*(f"/proc/{name}" for name in _MASKED.split()), "/sys/firmware"],
             "readonlyPaths": [f"/proc/{name}" for name in _READONLY.split()],
         },

@@ -7,14 +7,16 @@ import os
 from onggi.errors import Unavailable
 from onggi.runc import create, criu_flags, state
 from onggi.runtime import restore as runtime
+from onggi.trace import Trace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from onggi.kernel.cgroup.layout import Layout
     from onggi.runc.words import Options
     from onggi.runtime.container import Started
     from onggi.runtime.request import Request
-    from onggi.trace import Trace
 
 
 def restore(options: Options, given: Options, container_id: str) -> int:
@@ -27,13 +29,26 @@ def restore(options: Options, given: Options, container_id: str) -> int:
 
         warn("--no-pivot: how a restored container leaves the old root is CRIU's choice", options)
 
-    def begin(request: Request, layout: Layout, _stdio: tuple[int, int, int] | None, trace: Trace) -> Started:
+    def begin(request: Request, config: dict[str, Any], layout: Layout) -> Started:
+        trace = Trace()
         try:
-            return runtime.start(request, layout, wish, os.path.join(state.root(options), container_id), trace)
+            started = runtime.start(request, layout, wish, os.path.join(state.root(options), container_id), trace)
         finally:
             if options.has("debug"):
                 from onggi.runc.logging import debug_trace
 
                 debug_trace(trace, options)
+        _note_clocks(config, started.pid)
+        return started
 
     return create.make(options, given, container_id, detach=given.has("detach"), waits=False, begin=begin)
+
+
+def _note_clocks(config: dict[str, Any], pid: int) -> None:
+    """CRIU gives a container a time namespace whether it had one or not: who enters later must know of it."""
+    namespaces = config["linux"]["namespaces"]
+    if any(namespace["type"] == "time" for namespace in namespaces):
+        return
+    ours, theirs = (os.stat(f"/proc/{name}/ns/time").st_ino for name in ("self", pid))
+    if ours != theirs:
+        namespaces.append({"type": "time"})

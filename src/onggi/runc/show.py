@@ -44,7 +44,7 @@ def spec(_options: Options, given: Options) -> int:
     path = os.path.join(given.get("bundle", "."), "config.json")
     try:
         with open(path, "x") as file:
-            file.write(json.dumps(documents.example(), indent=4) + "\n")
+            file.write(json.dumps(documents.example(private_cgroup=detect().mode == "v2"), indent=4) + "\n")
     except FileExistsError as error:
         raise Conflict("write", path, "it exists already", hint="remove it first") from error
     return 0

@@ -60,6 +60,7 @@ class Peer:
         ours, theirs = sockets.pair()
         self._socket: Socket = ours
         given = (theirs.fileno(), *inherited)
+        group: dict[str, Any] = {"setpgroup": 0} if apart else {}
         try:
             for descriptor in given:
                 os.set_inheritable(descriptor, True)
@@ -70,7 +71,7 @@ class Peer:
                 file_actions=[(os.POSIX_SPAWN_DUP2, descriptor, place) for place, descriptor in enumerate(stdio)],
                 setsigmask=(),
                 setsigdef=signals.CAN_BE_DEFAULT,
-                **({"setpgroup": 0} if apart else {}),
+                **group,
             )
         except OSError as error:
             ours.close()
@@ -106,7 +107,10 @@ class Peer:
 
     def need(self, feature: str, what: str) -> None:
         """Unavailable unless CRIU and the kernel can do it."""
-        if feature not in self.ask(wire.feature_check(feature)).features:
+        answer = self.ask(wire.feature_check(feature))
+        if not answer.success:
+            raise self._failure(answer)
+        if feature not in answer.features:
             raise Unavailable("use", self._program, f"{what}: CRIU on this kernel lacks {feature}")
 
     def set_log(self, path: str) -> None:

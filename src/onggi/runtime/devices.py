@@ -134,12 +134,12 @@ class OpenConsole:
 
 @dataclass(frozen=True, slots=True)
 class ReopenNull:
-    """Streams that are the host's null device become the container's: a file of the host cannot be checkpointed."""
+    """Of 0, 1 and 2 those that are the host's null device become the container's: CRIU dumps no file of the host."""
 
     why: str
 
     def describe(self) -> str:
-        return "exec < /dev/null > /dev/null 2> /dev/null  # those that are the host's"
+        return "exec 0</dev/null 1>/dev/null 2>/dev/null"
 
     def apply(self, context: Context) -> None:
         for place in range(3):

@@ -354,7 +354,7 @@ def _after(request: Request, *, network_ahead: bool) -> Iterator[Step]:
         yield covers.ReadonlyRoot("root.readonly")
     yield mounts.PivotRoot("from here on the host's files have no name")
     if not spec.process.terminal:
-        yield devices.ReopenNull("nothing that is open is the host's")
+        yield devices.ReopenNull("the null device of its own in place of the host's: no file of the host is open")
     yield from _rights(request)
 
 

@@ -17,13 +17,13 @@ import os
 import time
 
 from onggi import documents
-from onggi.errors import Invalid, NotFound, OnggiError, Unsupported
+from onggi.errors import Invalid, NotFound, Unsupported
 from onggi.kernel import mount as kernel_mount
-from onggi.kernel import process, signals, sockets
+from onggi.kernel import process, sockets
 from onggi.kernel.cgroup.detect import here
 from onggi.kernel.flags import Clone, Ms
 from onggi.runtime import criu, external
-from onggi.runtime.container import Started, end, remove_cgroup
+from onggi.runtime.container import Started, remove_cgroup
 from onggi.runtime.dump import DESCRIPTORS, MakeDirectory, Wish, common_options, open_directories
 from onggi.runtime.mounts import MountBind, MountFilesystem, place_root
 from onggi.runtime.plan import Plan, build

@@ -157,7 +157,7 @@ def command(kind: int, options: Mapping[str, Any], images: str, work: str) -> st
     words = ["criu", NAMES[kind], "--images-dir", images]
     words += ["--work-dir", work] if work else []
     for name, value in options.items():
-        if not value or name in _UNTOLD:
+        if name in _UNTOLD or value is None or value is False or value == []:
             continue
         words += _words(_WORDS.get(name, name.replace("_", "-")), name, value)
     return " ".join(words)
