@@ -77,6 +77,8 @@ def _parent(images: str, parent: str) -> str:
     if os.path.isabs(parent):
         raise Invalid("read", "--parent-path", "--parent-path must be relative: to the images", hint="../previous")
     path = os.path.join(images, parent)
+    if not os.path.exists(images):  # nor can a link lead elsewhere
+        path = os.path.normpath(path)
     if not os.path.isdir(path):
         raise NotFound("read", "--parent-path", f"invalid --parent-path: {path} is no directory")
     return parent

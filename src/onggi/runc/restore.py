@@ -38,17 +38,14 @@ def restore(options: Options, given: Options, container_id: str) -> int:
                 from onggi.runc.logging import debug_trace
 
                 debug_trace(trace, options)
-        _note_clocks(config, started.pid)
+        _note_clocks(config, started.namespaces["time"])
         return started
 
     return create.make(options, given, container_id, detach=given.has("detach"), waits=False, begin=begin)
 
 
-def _note_clocks(config: dict[str, Any], pid: int) -> None:
+def _note_clocks(config: dict[str, Any], time: int) -> None:
     """CRIU gives a container a time namespace whether it had one or not: who enters later must know of it."""
     namespaces = config["linux"]["namespaces"]
-    if any(namespace["type"] == "time" for namespace in namespaces):
-        return
-    ours, theirs = (os.stat(f"/proc/{name}/ns/time").st_ino for name in ("self", pid))
-    if ours != theirs:
+    if time != os.stat("/proc/self/ns/time").st_ino and all(namespace["type"] != "time" for namespace in namespaces):
         namespaces.append({"type": "time"})

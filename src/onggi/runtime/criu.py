@@ -109,9 +109,14 @@ class Peer:
         """Unavailable unless CRIU and the kernel can do it."""
         answer = self.ask(wire.feature_check(feature))
         if not answer.success:
-            raise self._failure(answer)
+            raise self._hinted(self._failure(answer))
         if feature not in answer.features:
             raise Unavailable("use", self._program, f"{what}: CRIU on this kernel lacks {feature}")
+
+    def check(self) -> bool:
+        """Whether it finds in the kernel what it needs."""
+        self._send(wire.request(wire.CHECK))
+        return self._hear()[0].success
 
     def set_log(self, path: str) -> None:
         """Where the log of the next request will be; an older one would tell of other errors."""
@@ -121,6 +126,18 @@ class Peer:
 
     def carry_out(self, kind: int, options: Mapping[str, Any], notified: Notified) -> wire.Answer:
         """A dump or restore to its end; when it fails the error quotes CRIU's log, or is what `notified` raised."""
+        try:
+            return self._converse(kind, options, notified)
+        except Unavailable as error:
+            raise self._hinted(error) from error.__cause__
+
+    def _hinted(self, error: Unavailable) -> Unavailable:
+        """The error; with a hint that nothing can work, if CRIU finds so."""
+        if not works(self._program):
+            error.hint = f"criu cannot work with this kernel (criu check); a newer one may. {error.hint}".rstrip()
+        return error
+
+    def _converse(self, kind: int, options: Mapping[str, Any], notified: Notified) -> wire.Answer:
         refused: OnggiError | None = None
         self._send(wire.request(kind, options))
         while True:
@@ -154,7 +171,7 @@ class Peer:
 
     def _hear(self) -> tuple[wire.Answer, list[int]]:
         try:
-            data, descriptors = sockets.receive(self._socket, _LARGEST, 4)
+            data, descriptors = sockets.receive(self._socket, _LARGEST, 4) if self._wait_answer() else (b"", [])
         except ConnectionResetError as error:
             raise self._gone() from error
         if not data:
@@ -165,6 +182,17 @@ class Peer:
             answer = wire.answer(data)
             undo.pop_all()
         return answer, descriptors
+
+    def _wait_answer(self) -> bool:
+        """Until there is something to read; False when it has died, even if what it forked still has its socket."""
+        pidfd = os.pidfd_open(self.pid)
+        try:
+            poll = select.poll()
+            poll.register(self._socket, select.POLLIN)
+            poll.register(pidfd, select.POLLIN)
+            return any(number == self._socket.fileno() for number, _ in poll.poll())
+        finally:
+            os.close(pidfd)
 
     def _gone(self) -> Unavailable:
         return self._failure(wire.Answer(0, success=False), f"it ended before its answer: {_ended(self._collect())}")
@@ -190,10 +218,17 @@ class Peer:
         return Unavailable("run", "criu", cause, hint=hint, facts={"errno": answer.errno, "log": self.log})
 
 
-def works() -> bool:
-    """Whether CRIU itself thinks that it can work with this kernel (criu check)."""
-    with open(os.devnull, "r+b", buffering=0) as null, Peer(find(), (null.fileno(),) * 3) as peer:
-        return peer.ask(wire.request(wire.CHECK)).success
+def works(program: str) -> bool:
+    """Whether CRIU itself thinks that it can work with this kernel (criu check); yes when it says nothing."""
+    try:
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            with Peer(program, (null, null, null)) as peer:
+                return peer.check()
+        finally:
+            os.close(null)
+    except (OnggiError, OSError):
+        return True
 
 
 def errors_in(path: str) -> list[str]:

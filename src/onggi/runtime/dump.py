@@ -15,7 +15,7 @@ from onggi import documents
 from onggi.errors import OnggiError
 from onggi.runtime import criu
 from onggi.runtime.steps import Context
-from onggi.unwinding import ExitStack
+from onggi.unwinding import ExitStack, suppress
 from onggi.values import dataclass
 from onggi.wire import criu as wire
 
@@ -125,6 +125,9 @@ class Dump:
         except OnggiError:
             if not frozen and self._is_frozen(context.layout):
                 context.layout.thaw(self.group)  # CRIU was killed before it could
+            if not self.wish.only_memory:
+                with suppress(FileNotFoundError):  # half of a checkpoint is none
+                    os.unlink(os.path.join(self.wish.images, DESCRIPTORS))
             raise
 
     def _is_frozen(self, layout: Layout) -> bool:

@@ -25,6 +25,7 @@ from onggi.kernel.flags import Clone, Ms
 from onggi.runtime import criu, external
 from onggi.runtime.container import Started, remove_cgroup
 from onggi.runtime.dump import DESCRIPTORS, MakeDirectory, Wish, common_options, open_directories
+from onggi.runtime.init import NAMESPACES
 from onggi.runtime.mounts import MountBind, MountFilesystem, place_root
 from onggi.runtime.plan import Plan, build
 from onggi.runtime.steps import Context, carry_out
@@ -144,6 +145,9 @@ class Restore:
             carry_out(self.hooks, context)
         elif answer.script == "orphan-pts-master" and descriptors:
             context.console = os.dup(descriptors[0])
+        elif answer.script == "post-restore":  # the last point before the program may end
+            directory = f"/proc/{answer.pid}/ns"
+            context.namespaces = {kind: os.stat(f"{directory}/{kind}").st_ino for kind in NAMESPACES}
 
 
 @contextmanager
@@ -247,4 +251,4 @@ def start(request: Request, layout: Layout, wish: Wish, place: str, trace: Trace
         pidfd = os.pidfd_open(context.child)
         undo.pop_all()
     warnings = [*made.warnings, *context.warnings]
-    return Started(context.child, pidfd, context.console, made, [], {}, warnings, time.time_ns())
+    return Started(context.child, pidfd, context.console, made, [], context.namespaces, warnings, time.time_ns())

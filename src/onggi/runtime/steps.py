@@ -74,6 +74,8 @@ class Context:
     filter: bytes = b""
     """The compiled seccomp filter."""
     warnings: list[str] = field(default_factory=list)
+    namespaces: dict[str, int] = field(default_factory=dict)
+    """In a restore: the numbers of the namespaces that the container has."""
 
     def path_of(self, descriptor: int) -> str:
         """A name for a descriptor that calls which take only paths accept."""

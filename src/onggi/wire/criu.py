@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 
 DUMP, RESTORE, CHECK, PRE_DUMP, NOTIFY, FEATURE_CHECK, VERSION = 1, 2, 3, 4, 6, 9, 10
 """`criu_req_type`, of requests and answers."""
-NAMES = {DUMP: "dump", RESTORE: "restore", CHECK: "check", PRE_DUMP: "pre-dump", NOTIFY: "notify"}
+NAMES = {
+    DUMP: "dump",
+    RESTORE: "restore",
+    CHECK: "check",
+    PRE_DUMP: "pre-dump",
+    NOTIFY: "notify",
+    FEATURE_CHECK: "feature-check",
+    VERSION: "version",
+}
 CGROUP_MODES = {"ignore": 0, "soft": 3, "full": 4, "strict": 5, "": 6}
 """`criu_cg_mode` by the words of `--manage-cgroups-mode`; without one CRIU decides."""
 OLDEST = (3, 15, 0)
