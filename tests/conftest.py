@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 
+import hypothesis
 import pytest
 
 from harness import image
@@ -19,6 +20,9 @@ from harness.cli import Onggi
 from harness.engine import EngineProcess
 from harness.peer import Peer
 from harness.probes import REASON, is_root, needs
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.hookimpl(wrapper=True)

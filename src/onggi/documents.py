@@ -62,11 +62,11 @@ def _refuse(value: object) -> None:
     raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
-def dumps(value: Any, indent: int | None = None) -> bytes:
+def dumps(value: Any, indent: int | None = None, *, sort_keys: bool = False) -> bytes:
     """The value as a JSON document in ASCII, on one line unless `indent` says how far to set in."""
     if make_encoder is None or indent is not None:
         import json
 
-        return json.dumps(value, indent=indent).encode()
-    encoder = make_encoder({}, _refuse, encode_basestring_ascii, None, ": ", ", ", False, False, True)
+        return json.dumps(value, indent=indent, sort_keys=sort_keys).encode()
+    encoder = make_encoder({}, _refuse, encode_basestring_ascii, None, ": ", ", ", sort_keys, False, True)
     return "".join(encoder(value, 0)).encode()

@@ -50,6 +50,12 @@ class Oci:
         """A command that goes on."""
         return subprocess.Popen([*self.words, *words], text=True, **options)
 
+    def detached(self) -> None:
+        """`run --detach`, which must succeed."""
+        words = [*self.words, "run", "--detach", "--bundle", str(self.bundle), "c"]
+        quiet = subprocess.DEVNULL
+        subprocess.run(words, stdin=quiet, stdout=quiet, stderr=quiet, timeout=SECONDS, check=True)
+
     def give_to(self, owner: int) -> None:
         """Make the root directory belong to this id and group."""
         for place, directories, files in os.walk(self.bundle / "rootfs"):

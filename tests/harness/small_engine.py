@@ -10,12 +10,13 @@ import asyncio
 import secrets
 import socket
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from onggi.api.connection import Limits
 from onggi.api.http import Route
+from onggi.api.ports import Attachment
 from onggi.api.router import Router
 from onggi.api.routes.all import docker_routes
 from onggi.api.server import Server
@@ -31,6 +32,7 @@ from onggi.wire.containers import (
     State,
     WaitResult,
 )
+from onggi.wire.exec import ExecCreate
 from onggi.wire.filters import Filters
 from onggi.wire.images import HistoryEntry, ImageDeleted, ImageInspect, ImageSummary
 from onggi.wire.networks import Network, NetworkCreate, NetworkCreated
@@ -302,6 +304,30 @@ class SmallImages:
         return [ImageSummary(id="sha256:" + "5" * 64, repo_tags=["small:latest"], containers=3, size=7)]
 
 
+class SmallExecs:
+    """`engine.execs`: none."""
+
+    async def create(self, ref: str, body: ExecCreate) -> str:
+        """Say so."""
+        raise NotFound.of("container", ref)
+
+    def check(self, exec_id: str) -> ExecCreate:
+        """Say so."""
+        raise NotFound.of("exec", exec_id)
+
+    async def start(self, exec_id: str, *, detach: bool, console_size: Sequence[int] | None) -> Attachment:
+        """Say so."""
+        raise NotFound.of("exec", exec_id)
+
+    async def inspect(self, exec_id: str) -> Mapping[str, Any]:
+        """Say so."""
+        raise NotFound.of("exec", exec_id)
+
+    async def resize(self, exec_id: str, height: int, width: int) -> None:
+        """Say so."""
+        raise NotFound.of("exec", exec_id)
+
+
 class SmallNetworks:
     """`engine.networks`: none but one."""
 
@@ -342,6 +368,7 @@ class SmallEngine:
     def __init__(self) -> None:
         self.events = Events()
         self.containers = SmallContainers(self.events)
+        self.execs = SmallExecs()
         self.images = SmallImages()
         self.networks = SmallNetworks()
         self.system = SmallSystem()

@@ -29,12 +29,11 @@ def arguments(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def runtime(cage: Cage, given: Path | None) -> str:
-    """The runtime's path; its file is named `runc`, as a test of descriptors wants it."""
+def runtime(cage: Cage, given: Path | None, name: str) -> str:
+    """The runtime's path; its file has the name of the suite's own runtime, as tests of descriptors and versions want it."""
     if given is None:
-        code = f"import sys; sys.path.insert(0, {str(TREE / 'src')!r}); from onggi.runc.main import main; main()"
-        return cage.program("runc", f"exec {sys.executable} -I -S -c '{code.replace(chr(39), chr(34))}' \"$@\"")
-    path = cage.programs / "runc"
+        return cage.program(name, f'ONGGI_OCI_AS={name} exec {TREE}/onggi-oci "$@"')
+    path = cage.programs / name
     shutil.copy2(given, path)
     return str(path)
 

@@ -68,7 +68,21 @@ def test_what_was_dropped_cannot_come_back() -> None:
 def test_an_unknown_name_is_a_warning() -> None:
     """A capability of a later kernel does not fail the start, and is named."""
     warnings = in_child(lambda: list(capability.apply(["CAP_LATER", *KEPT], KEPT, KEPT, [], [])))
-    assert warnings == ["capability CAP_LATER is left out: nobody knows it"]
+    assert warnings == ["ignoring unknown or unavailable capabilities: [CAP_LATER]"]
+
+
+def test_a_name_means_one_capability_exactly() -> None:
+    """The specification has no word for all of them, and no short names: such a word gives nothing."""
+    words = ["ALL", "chown", "cap_chown"]
+    warnings, sets = in_child(lambda: [list(capability.apply(words, words, words, [], [])), _sets_after(lambda: None)])
+    assert warnings == ["ignoring unknown or unavailable capabilities: [ALL cap_chown chown]"]
+    assert sets == [0, 0, 0, 0, 0]
+
+
+def test_what_cannot_be_ambient_is_a_warning() -> None:
+    """The kernel wants it permitted and inheritable: what is not is named, the rest is raised."""
+    warnings = in_child(lambda: list(capability.apply(KEPT, KEPT, KEPT, KEPT[:1], KEPT[:2])))
+    assert [text.partition(":")[0] for text in warnings] == [f"can't raise ambient capability {KEPT[1]}"]
 
 
 def test_of_process_reads_what_current_reads() -> None:

@@ -15,6 +15,7 @@ from onggi.engine import default_devices
 from onggi.errors import Conflict, KernelError
 from onggi.kernel.cgroup.detect import detect
 from onggi.kernel.cgroup.layout import Layout, Write
+from onggi.kernel.cgroup.usage import oom_kills, usage
 from onggi.kernel.flags import Clone
 from onggi.kernel.process import clone
 
@@ -172,17 +173,17 @@ def test_limits_are_what_the_kernel_shows(layout: Layout, group: str) -> None:
     missing = layout.apply(*layout.writes(group, {"memory": {"limit": 64 * MIB}, "pids": {"limit": 33}}))
     assert missing == ()
     with member(layout, group):
-        usage = layout.usage(group)
-    assert (usage.memory_limit, usage.pids_limit, usage.pids) == (64 * MIB, 33, 1)
-    assert usage.memory is not None
-    assert usage.cpu_ns is not None
+        used = usage(layout, group)
+    assert (used.memory_limit, used.pids_limit, used.pids) == (64 * MIB, 33, 1)
+    assert used.memory is not None
+    assert used.cpu_ns is not None
 
 
 def test_limits_can_be_changed_both_ways(layout: Layout, group: str) -> None:
     """Memory with swap goes down and up again although the kernel wants another order each time."""
     for limit in (64 * MIB, 16 * MIB, 256 * MIB, 32 * MIB):
         layout.apply(*layout.writes(group, {"memory": {"limit": limit, "swap": 2 * limit}}))
-        assert layout.usage(group).memory_limit == limit
+        assert usage(layout, group).memory_limit == limit
 
 
 def test_too_many_processes(layout: Layout, group: str) -> None:
@@ -206,14 +207,14 @@ def test_too_many_processes(layout: Layout, group: str) -> None:
 def test_too_much_memory(layout: Layout, group: str) -> None:
     """Who takes more memory than the limit is killed, and the kill is counted."""
     layout.apply(*layout.writes(group, {"memory": {"limit": 16 * MIB, "swap": 16 * MIB}}))
-    assert layout.oom_kills(group) == 0
+    assert oom_kills(layout, group) == 0
 
     def eat() -> int:
         return len(bytearray(b"x") * (64 * MIB)) and 0
 
     with member(layout, group, eat) as pid:
         assert _exit_code(pid) == -signal.SIGKILL
-    assert layout.oom_kills(group) == 1
+    assert oom_kills(layout, group) == 1
 
 
 def test_device_rules(layout: Layout, group: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from onggi.engine.seccomp_profile import default_profile
 from onggi.glass.explain import Explanation, explain
 from onggi.glass.namespaces import KINDS
-from onggi.kernel import capability, seccomp
+from onggi.kernel import capability, seccomp, seccomp_compiler
 from onggi.kernel.cgroup.detect import detect
 from onggi.kernel.flags import Clone
 from onggi.kernel.process import clone, set_hostname, set_no_new_privileges, unshare
@@ -29,7 +29,7 @@ def container() -> Iterator[int]:
     layout.create(GROUP)
     layout.apply(*layout.writes(GROUP, {"memory": {"limit": 64 << 20}, "pids": {"limit": 7}}))
     layout.apply(*layout.writes(GROUP, {"cpu": {"quota": 50000, "period": 100000}}))
-    bpf = seccomp.compile_filter(default_profile(capability.DEFAULT))
+    bpf = seccomp_compiler.compile_filter(default_profile(capability.DEFAULT))
     reader, writer = os.pipe()
     target = layout.clone_target(GROUP)
     pid, pidfd = clone(_OWN, target.fileno() if target else -1)

@@ -285,7 +285,7 @@ def test_a_hook_that_fails_fails_the_restore(frozen: Frozen) -> None:
     frozen.oci.configure("/bin/sleep", "1000", changes={"hooks": {"createRuntime": [hook]}})
     done = frozen.oci("restore", "--detach", "-b", frozen.bundle, "--image-path", str(frozen.images), "c")
     assert done.returncode == 1
-    assert "exit status 5, stdout: , stderr: why" in done.stderr
+    assert "exit code 5, stdout: , stderr: why" in done.stderr
     assert frozen.oci.left() == []
     frozen.oci.configure("/bin/sleep", "1000")
     frozen.restore()
@@ -335,6 +335,6 @@ def test_what_was_done_is_told_step_by_step(frozen: Frozen) -> None:
     """--debug: the nearest commands, in order."""
     frozen.run("/bin/sleep", "1000")
     done = frozen.oci("--debug", "checkpoint", "--image-path", str(frozen.images), "c")
-    steps = [line.partition(" msg=")[2] for line in done.stderr.splitlines()]
-    assert [step.split()[0].strip('"') for step in steps] == ["mkdir", "echo", "criu"]
+    steps = [line.partition('msg="keeper: ')[2] for line in done.stderr.splitlines() if "keeper: " in line]
+    assert [step.split()[0] for step in steps] == ["mkdir", "echo", "criu"]
     assert "criu dump --images-dir" in steps[2]

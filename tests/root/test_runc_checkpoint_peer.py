@@ -183,7 +183,7 @@ say(criu.RESTORE, success=False)
 """
     hook = {"path": "/bin/sh", "args": ["sh", "-c", "echo why >&2; exit 5"]}
     done = deceived.restore(body, hooks={"prestart": [hook]})
-    assert "run `prestart hook #0 /bin/sh`: exit status 5" in done.stderr
+    assert "error running prestart hook #0: exit code 5" in done.stderr
     assert "criu failed" not in done.stderr
     assert said.read_text() == "{'type': 6, 'notify_success': False}"
 

@@ -226,7 +226,8 @@ def test_a_parameter_is_set_without_a_proc_of_its_own(oci: Oci) -> None:
     """The container need not see the /proc that it is written through."""
     script = "mount -t proc proc /tmp && cat /tmp/sys/kernel/msgmax"
     mounts = [entry for entry in plans.base_mounts() if entry["destination"] != "/proc"]
-    changes = {"mounts": mounts, "linux.maskedPaths": [], "linux.readonlyPaths": [], "process.capabilities": None}
+    changes: dict[str, Any] = {"mounts": mounts, "linux.maskedPaths": [], "linux.readonlyPaths": []}
+    changes["process.capabilities"] = {kind: ["CAP_SYS_ADMIN"] for kind in ("bounding", "effective", "permitted")}
     assert said(oci, script, {**changes, "linux.sysctl": {"kernel.msgmax": "4321"}}) == ["4321"]
 
 

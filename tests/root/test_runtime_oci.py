@@ -123,7 +123,7 @@ def test_a_hook_that_fails_fails_the_start(oci: Oci, kind: str) -> None:
     hook = {"path": "/bin/sh", "args": ["sh", "-c", "echo why >&2; exit 5"]}
     done = oci.run("/bin/sleep", "1000", changes={"hooks": {kind: [hook]}})
     assert done.returncode == 1
-    assert "exit status 5" in done.stderr
+    assert f"error running {kind} hook #0: exit code 5" in done.stderr
     assert "why" in done.stderr
     assert oci.left() == []
 
@@ -198,7 +198,14 @@ def test_a_bundle_with_ids_of_its_own(oci: Oci) -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "begins"), [("json", '{"level": "error", "msg": "execute `/nope`'), ("text", "time=")]
+    ("form", "begins"),
+    [
+        (
+            "json",
+            r'{"level":"error","msg":"onggi-oci run failed: unable to start container process: exec: \"/nope\": stat',
+        ),
+        ("text", "time="),
+    ],
 )
 def test_a_failure_is_in_the_log_as_well(oci: Oci, form: str, begins: str) -> None:
     """Container managers read their runtime's log, not its stderr."""
@@ -234,8 +241,8 @@ def test_versions_and_features_are_printed() -> None:
     assert json.loads(features)["ociVersionMin"] == "1.0.0"
 
 
-def test_what_is_not_supported_exits_with_1(oci: Oci) -> None:
-    """By name, on stderr."""
+def test_a_word_that_is_no_command_is_named(oci: Oci) -> None:
+    """On stderr, with runc's exit status for it."""
     done = oci("nonsense", "c", "true")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "`nonsense`" in done.stderr
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "'nonsense'" in done.stderr

@@ -12,7 +12,7 @@ import pytest
 
 from forked import in_child
 from onggi.engine.seccomp_profile import default_profile
-from onggi.kernel import capability, seccomp
+from onggi.kernel import capability, seccomp, seccomp_compiler
 
 _NUMBERS = {  # x86_64
     "mount": 165, "unshare": 272, "keyctl": 250, "add_key": 248, "bpf": 321, "clone3": 435, "ptrace": 101,
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numb
 
 
 def _under_default(act: Callable[[], object], capabilities: tuple[str, ...] = capability.DEFAULT) -> object:
-    bpf = seccomp.compile_filter(default_profile(capabilities))
+    bpf = seccomp_compiler.compile_filter(default_profile(capabilities))
 
     def child() -> object:
         seccomp.load_filter(bpf)
@@ -119,7 +119,7 @@ def test_an_action_that_kills() -> None:
         "defaultAction": "SCMP_ACT_ALLOW",
         "syscalls": [{"names": ["getpriority"], "action": "SCMP_ACT_KILL_PROCESS"}],
     }
-    bpf = seccomp.compile_filter(profile)
+    bpf = seccomp_compiler.compile_filter(profile)
     pid = os.fork()
     if pid == 0:
         seccomp.load_filter(bpf)
@@ -130,7 +130,7 @@ def test_an_action_that_kills() -> None:
 
 def test_without_privilege_it_needs_no_new_privs() -> None:
     """Without CAP_SYS_ADMIN and without no_new_privs the kernel refuses the filter."""
-    bpf = seccomp.compile_filter(default_profile(()))
+    bpf = seccomp_compiler.compile_filter(default_profile(()))
 
     def act() -> int:
         capability.apply([], [], [], [], [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onggi.errors import Invalid
+from onggi.errors import Invalid, Unavailable
 from onggi.kernel.cgroup.layout import DeviceProgram, Layout, Mount, Write
 from onggi.kernel.cgroup.v2 import weight_of_shares
 
@@ -26,6 +26,7 @@ V2 = Layout(
     (Mount("/c", ("cpu", "cpuset", "io", "memory", "pids", "hugetlb", "devices", "freezer", "cpuacct"), 2),),
 )
 GIB = 1 << 30
+HUGE = {"pageSize": "2MB", "limit": 7}
 Spec = dict[str, object]
 
 
@@ -84,6 +85,30 @@ def test_swap_on_v2(limit: int, swap: int | None, expected: str) -> None:
     assert dict(_files(V2, {"memory": given}))["/c/o/x/memory.swap.max"] == expected
 
 
+@pytest.mark.parametrize(
+    ("given", "cause"),
+    [({"swap": GIB}, "without memory limit"), ({"limit": GIB, "swap": GIB - 1}, "should be >= memory limit")],
+)
+def test_swap_that_v2_cannot_have(given: Spec, cause: str) -> None:
+    """What the difference is of must be known, and not below zero."""
+    with pytest.raises(Invalid, match=cause):
+        V2.writes("/o/x", {"memory": given})
+
+
+def test_a_zero_says_nothing_but_for_swap_alone() -> None:
+    """Docker sends zeros for what nobody asked for; crun's `{"swap": 0}` is no swap."""
+    zeros: Spec = {"memory": {"limit": 0, "swap": 0, "reservation": 0}}
+    assert _files(V1, zeros) == _files(V2, zeros) == []
+    assert _files(V2, {"memory": {"swap": 0}}) == [("/c/o/x/memory.swap.max", "0")]
+
+
+@pytest.mark.parametrize(("shares", "words"), [(1, "minimum allowed cpu-shares is 2"), (262145, "maximum allowed")])
+def test_shares_that_the_kernel_would_bend_are_refused(shares: int, words: str) -> None:
+    """On v1, in the words that Docker's tests know from runc."""
+    with pytest.raises(Invalid, match=words):
+        V1.writes("/o/x", {"cpu": {"shares": shares}})
+
+
 def test_unlimited_memory_on_v1_frees_the_swap_too() -> None:
     """A limit of -1 alone also lifts the one on memory with swap."""
     assert dict(_files(V1, {"memory": {"limit": -1}}))["/c/memory/o/x/memory.memsw.limit_in_bytes"] == "-1"
@@ -127,15 +152,15 @@ def test_sets_go_to_their_own_controller() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("limit", "expected"), [(33, "33"), (-1, "max")])
+@pytest.mark.parametrize(("limit", "expected"), [(33, "33"), (-1, "max"), (0, "1")])
 def test_pids(limit: int, expected: str) -> None:
-    """A number of processes, or no limit."""
+    """A number of processes, or no limit; none at all is one, as runc has it."""
     assert _files(V2, {"pids": {"limit": limit}}) == [("/c/o/x/pids.max", expected)]
 
 
 def test_no_limit_is_no_write() -> None:
     """Empty sections, zeros that mean nothing and absent values write nothing."""
-    given: Spec = {"memory": {"disableOOMKiller": False}, "cpu": {"shares": 0}, "pids": {"limit": 0}, "blockIO": {}}
+    given: Spec = {"memory": {"disableOOMKiller": False}, "cpu": {"shares": 0}, "pids": {}, "blockIO": {}}
     assert _files(V1, given) == _files(V2, given) == []
 
 
@@ -162,15 +187,68 @@ def test_a_hybrid_host_uses_each_controller_where_it_is() -> None:
     assert got == [
         ("/c/memory/o/x/memory.limit_in_bytes", "5"),
         ("/c/unified/o/x/hugetlb.2MB.max", "7"),
+        ("/c/unified/o/x/hugetlb.2MB.rsvd.max", "7"),
     ]
 
 
 def test_v2_files_by_name() -> None:
-    """`unified` is written as it is, where the v2 tree has the controller."""
-    assert _files(V2, {"unified": {"memory.high": "7", "cgroup.max.depth": "3"}}) == [
-        ("/c/o/x/memory.high", "7"), ("/c/o/x/cgroup.max.depth", "3"),
+    """`unified` is written as it is, a line at a time, where the v2 tree has the controller."""
+    assert _files(V2, {"unified": {"memory.high": "7", "io.max": "8:0 rbps=1\n8:16 rbps=2\n"}}) == [
+        ("/c/o/x/memory.high", "7"), ("/c/o/x/io.max", "8:0 rbps=1"), ("/c/o/x/io.max", "8:16 rbps=2"),
     ]  # fmt: skip
-    assert [m.field for m in HYBRID.missing({"unified": {"memory.high": "7"}})] == ["unified.memory.high"]
+    (missing,) = V2.missing({"unified": {"foo.bar": "7"}})
+    assert (missing.field, missing.must) == ("unified.foo.bar", True)
+
+
+@pytest.mark.parametrize("layout", [V1, HYBRID])
+def test_v2_files_need_v2(layout: Layout) -> None:
+    """In runc's words."""
+    with pytest.raises(Invalid, match="invalid configuration: cannot use unified on cgroup v1"):
+        layout.writes("/o/x", {"unified": {"memory.high": "7"}})
+
+
+def test_what_must_be_kept_is_an_error() -> None:
+    """For `onggi-oci`: a controller that is not there is one; what v2 has no idea of is a warning, as runc passes over it."""
+    with pytest.raises(Unavailable, match=r"hugepageLimits\.2MB"):
+        V1.limits("/o/x", {"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]}).insist()
+    limits = V2.limits("/o/x", {"memory": {"limit": 5, "swappiness": 10}, "hugepageLimits": [HUGE]})
+    limits.insist()
+    assert [(w.file, w.must) for w in limits.writes if isinstance(w, Write)] == [
+        ("memory.max", True),
+        ("hugetlb.2MB.max", True),
+        ("hugetlb.2MB.rsvd.max", False),
+    ]
+
+
+OWN = {"memory": "/a/b", "cpu": "/", "name=systemd": "/s", "": "/u/v"}
+
+
+def test_paths_below_ones_own_groups() -> None:
+    """In each hierarchy another one; on v2 alone the group around it, since one with processes has no limited children."""
+    mine = HYBRID.below_own(OWN)
+    assert mine.directory("memory", "/x") == "/c/memory/a/b/x"
+    assert mine.directory("cpu", "/x") == "/c/cpu,cpuacct/x"
+    assert mine.directories("/x")[-2:] == ("/c/systemd/s/x", "/c/unified/u/v/x")
+    assert V2.below_own(OWN).directories("/x") == ("/c/u/x",)
+    assert V2.below_own({"": "/"}).directories("/x") == ("/c/x",)
+
+
+def test_a_container_s_own_groups_may_be_mounted_at_the_top() -> None:
+    """As in a container without a cgroup namespace: /proc tells the host's path, the mount shows what is below its root."""
+    inside = Layout("v1", (Mount("/c/memory", ("memory",), 1, root="/docker/1"),))
+    assert inside.below_own({"memory": "/docker/1/mine"}).directories("/x") == ("/c/memory/mine/x",)
+    assert inside.below_own({"memory": "/docker/1"}).directories("/x") == ("/c/memory/x",)
+
+
+def test_kept_paths_find_the_group_again() -> None:
+    """Whatever groups the reader is in by now; a hierarchy that was not there then is left alone."""
+    kept = HYBRID.below_own(OWN).paths("/x")
+    assert kept["cpuacct"] == "/c/cpu,cpuacct/x"
+    assert kept["name=systemd"] == "/c/systemd/s/x"
+    assert kept[""] == "/c/unified/u/v/x"
+    assert HYBRID.of_paths("/x", kept).directories("/x") == HYBRID.below_own(OWN).directories("/x")
+    del kept["pids"]
+    assert HYBRID.of_paths("/x", kept).directory("pids", "/x") is None
 
 
 @pytest.mark.parametrize("file", ["../../x/memory.max", "memory/max.y", "procs", ""])

@@ -142,12 +142,18 @@ def test_the_annotation_names_crius_configuration(annotations: dict[str, str], w
     assert words in step.describe()
 
 
+def _born(pid: int, namespaces: dict[str, int]) -> None:
+    raise AssertionError(f"a plan is not carried out: {pid} {namespaces}")
+
+
 def restored(changes: dict[str, Any], streams: list[str], **more: Any) -> list[str]:
     """The plan of a restore of the plain container with changes, as lines."""
     document = plans.changed(plans.request_document(), {"overlay": None, "links": [], **changes})
     request = from_json(document)
     wish = Wish("/images", "", {**ALWAYS, **more})
-    return [step.describe() for step in restore.plan(build(request, plans.V2), request, wish, streams, "/state/c")]
+    return [
+        step.describe() for step in restore.plan(build(request, plans.V2), request, wish, streams, "/state/c", _born)
+    ]
 
 
 def test_the_plan_of_a_restore() -> None:

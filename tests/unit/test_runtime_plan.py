@@ -24,6 +24,7 @@ keeper echo 67108864 > /sys/fs/cgroup/onggi/c1/memory.max
 keeper echo 50 > /sys/fs/cgroup/onggi/c1/pids.max
 keeper unshare --mount --uts --ipc --net --pid --fork
 init echo $$ > /sys/fs/cgroup/onggi/c1/cgroup.procs
+init taskset -pc 0- $$
 init mount --make-rslave /
 init mount -t overlay -o lowerdir=/l/2:/l/1,upperdir=/c/upper,workdir=/c/work overlay /var/lib/onggi/rootfs
 init mount -t proc -o nosuid,noexec,nodev proc /proc
@@ -57,6 +58,7 @@ init mount --bind -o ro /dev/null /sys/firmware
 init pivot_root . . && umount -l .
 init exec 0</dev/null 1>/dev/null 2>/dev/null
 init setsid; keyctl session _ses.c1
+init close_range 3- at exec
 init setpriv --seccomp-filter filter.bpf
 init cd /
 init setpriv --reuid UID --regid GID --groups GROUPS
@@ -91,8 +93,10 @@ def test_the_default_container() -> None:
 def test_a_terminal_comes_from_the_containers_own_devpts() -> None:
     """With a terminal the console is opened after the devices, before the user is looked up."""
     assert difference(planned({"config.process.terminal": True})) == [
-        "+ init open /dev/ptmx; mount --bind /dev/pts/0 /dev/console",
+        "+ init open /dev/pts/ptmx",
+        "+ init mount --bind /dev/pts/0 /dev/console",
         "- init exec 0</dev/null 1>/dev/null 2>/dev/null",
+        "+ init setsid --ctty",
     ]
 
 
@@ -138,7 +142,7 @@ def test_network_of_another_container_is_joined_and_not_changed() -> None:
     plan = planned({"config.linux.namespaces": found})
     assert "init nsenter --network=/proc/7/ns/net" in lines(plan)
     assert "init ip link set lo up" not in lines(plan)
-    assert lines(plan).index("init nsenter --network=/proc/7/ns/net") == 5
+    assert lines(plan).index("init nsenter --network=/proc/7/ns/net") == 6
 
 
 def test_pid_host_unshares_no_pid_namespace() -> None:
@@ -339,7 +343,7 @@ def test_a_network_that_was_made_ahead_is_entered() -> None:
     """The clone makes no network namespace then; the init enters the one at hand, after its group."""
     plan = build(from_json(plans.request_document()), plans.V2, network_ahead=True)
     assert "--net" not in plan.clone.describe()
-    assert positions(plan, surroundings.EnterNetwork) == [1]
+    assert positions(plan, surroundings.EnterNetwork) == [2]
 
 
 def test_ids_of_its_own_do_not_go_with_anothers_namespace() -> None:
@@ -395,7 +399,7 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
 
 def positions(plan: Plan, *kinds: type) -> list[int]:
     """Where in the init's steps those of these classes are."""
-    steps: list[Step] = [*plan.inside, *plan.after, *plan.at_start]
+    steps: list[Step] = [*plan.inside, *plan.after, *plan.last, *plan.at_start]
     return [place for place, step in enumerate(steps) if isinstance(step, kinds)]
 
 
@@ -409,7 +413,7 @@ _MOUNTS = (
     mounts.MountFilesystem,
     mounts.MountOverlay,
     mounts.BindRoot,
-    devices.OpenConsole,
+    devices.ShowConsole,
     devices.MakeDevice,
 )
 _COVERS = (covers.MaskPath, covers.ReadonlyPath)

@@ -10,7 +10,7 @@ import pytest
 from classic_bpf import ALLOW, ERRNO, KILL_THREAD, answer
 from onggi.engine.seccomp_profile import default_profile, from_docker_json
 from onggi.errors import Invalid
-from onggi.kernel import capability, seccomp, seccomp_tree
+from onggi.kernel import capability, seccomp, seccomp_compiler, seccomp_tree
 
 EPERM, ENOSYS = ERRNO | errno.EPERM, ERRNO | errno.ENOSYS
 
@@ -40,7 +40,7 @@ DENIED = {
 @pytest.fixture(scope="module")
 def default() -> bytes:
     """The default profile, compiled for the default capabilities."""
-    return seccomp.compile_filter(default_profile(capability.DEFAULT, "x86_64"))
+    return seccomp_compiler.compile_filter(default_profile(capability.DEFAULT, "x86_64"))
 
 
 @pytest.mark.parametrize("name", ALLOWED)
@@ -96,7 +96,7 @@ def test_32_bit_programs_are_under_the_same_rules(default: bytes) -> None:
 
 def test_a_foreign_architecture_is_killed() -> None:
     """A program compiled for x86_64 alone kills who calls as i386."""
-    program = seccomp.compile_filter({**default_profile((), "x86_64"), "architectures": ["SCMP_ARCH_X86_64"]})
+    program = seccomp_compiler.compile_filter({**default_profile((), "x86_64"), "architectures": ["SCMP_ARCH_X86_64"]})
     assert answer(program, 3, arch="x86") == KILL_THREAD
 
 
@@ -109,8 +109,8 @@ def test_a_foreign_architecture_is_killed() -> None:
 )  # fmt: skip
 def test_a_capability_opens_its_calls_and_no_others(name: str, number: int) -> None:
     """The call is allowed with the capability, and denied without any."""
-    without = seccomp.compile_filter(default_profile((), "x86_64"))
-    with_it = seccomp.compile_filter(default_profile((name,), "x86_64"))
+    without = seccomp_compiler.compile_filter(default_profile((), "x86_64"))
+    with_it = seccomp_compiler.compile_filter(default_profile((name,), "x86_64"))
     assert answer(without, number) != ALLOW
     assert answer(with_it, number) == ALLOW
 
@@ -154,7 +154,7 @@ def test_docker_s_format() -> None:
 
 def test_a_call_that_nobody_knows_is_left_out() -> None:
     """An unknown name does not fail the profile; the known one beside it counts, with its own errno."""
-    program = seccomp.compile_filter(from_docker_json(json.dumps(DOCKER_FILE), [], "x86_64", "6.1"))
+    program = seccomp_compiler.compile_filter(from_docker_json(json.dumps(DOCKER_FILE), [], "x86_64", "6.1"))
     assert answer(program, 83) == ERRNO | 13
     assert answer(program, 999) == ALLOW  # no ENOSYS prelude where everything is allowed
 
@@ -198,7 +198,7 @@ def test_what_is_no_profile_is_refused(text: str) -> None:
 def test_a_profile_that_cannot_be_meant_is_refused(profile: dict[str, object]) -> None:
     """An unknown action, architecture, operator or argument never becomes a weaker filter."""
     with pytest.raises(Invalid):
-        seccomp.compile_filter(profile)
+        seccomp_compiler.compile_filter(profile)
 
 
 def test_two_conditions_on_one_argument_are_alternatives() -> None:
@@ -212,7 +212,7 @@ def test_two_conditions_on_one_argument_are_alternatives() -> None:
             {"names": ["kill"], "action": "SCMP_ACT_ERRNO", "args": both},
         ],
     }
-    program = seccomp.compile_filter(profile)
+    program = seccomp_compiler.compile_filter(profile)
     assert [answer(program, 140, (v,)) for v in (3, 4, 5)] == [EPERM, ALLOW, EPERM]
     assert [answer(program, 62, v) for v in ((3, 5), (3, 4), (0, 5))] == [EPERM, ALLOW, ALLOW]
 
@@ -229,13 +229,15 @@ def test_operators(operator: str, value: int, two: int, denied: set[int]) -> Non
     """Each operator means what its name says."""
     argument = {"index": 0, "value": value, "valueTwo": two, "op": operator}
     rule = {"names": ["getpriority"], "action": "SCMP_ACT_ERRNO", "args": [argument]}
-    program = seccomp.compile_filter({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]})
+    program = seccomp_compiler.compile_filter({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]})
     assert {v for v in (4, 5, 6) if answer(program, 140, (v,)) == EPERM} == denied
 
 
 def test_flags() -> None:
-    """Flags by name; none named is SPEC_ALLOW; an unknown one is refused."""
+    """Flags by name; without such a member SPEC_ALLOW, with an empty one none; an unknown one is refused."""
     assert seccomp.filter_flags({}) == seccomp.SPEC_ALLOW
+    assert seccomp.filter_flags({"flags": []}) == 0
+    assert seccomp.filter_flags({"flags": ["SECCOMP_FILTER_FLAG_TSYNC"]}) == 0
     assert seccomp.filter_flags({"flags": ["SECCOMP_FILTER_FLAG_LOG"]}) == 2
     with pytest.raises(Invalid):
         seccomp.filter_flags({"flags": ["SECCOMP_FILTER_FLAG_FOO"]})
@@ -245,7 +247,11 @@ def test_equal_profiles_have_equal_digests() -> None:
     """The cache key depends on what a profile says, not on the order of its keys."""
     one = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": []}
     two = {"syscalls": [], "defaultAction": "SCMP_ACT_ALLOW"}
-    assert seccomp.digest(one) == seccomp.digest(two) != seccomp.digest({**one, "defaultErrnoRet": 1})
+    assert (
+        seccomp_compiler.digest(one)
+        == seccomp_compiler.digest(two)
+        != seccomp_compiler.digest({**one, "defaultErrnoRet": 1})
+    )
 
 
 ODD = {
@@ -271,13 +277,13 @@ ODD = {
 )
 def test_the_tree_answers_as_libseccomp_alone(profile: dict[str, object]) -> None:
     """For every number of three architectures and several arguments, tree and libseccomp together answer as it alone."""
-    library = seccomp._library()
-    mine = seccomp.compile_filter(profile)
+    library = seccomp_compiler._library()
+    mine = seccomp_compiler.compile_filter(profile)
     default = ALLOW if profile["defaultAction"] == "SCMP_ACT_ALLOW" else EPERM
-    rules = [rule for rule in profile["syscalls"] if seccomp._checked_action(rule) != default]  # type: ignore[attr-defined]
+    rules = [rule for rule in profile["syscalls"] if seccomp_compiler._checked_action(rule) != default]  # type: ignore[attr-defined]
     names = {name for rule in rules for name in rule["names"]}
     tokens = [0xC000003E, 0x40000003, 0x4000003E]
-    alone = seccomp._compile(library, rules, names, default, tokens)
+    alone = seccomp_compiler._compile(library, rules, names, default, tokens)
     for arch, first in (("x86_64", 0), ("x86", 0), ("x86_64", 0x40000000)):
         for number in range(first, first + 560):
             for arguments in ((0,), (0x10000011, 9), (1, 40), (40, 1), (8,)):
@@ -309,3 +315,77 @@ def test_numbers_become_ranges() -> None:
     """Neighbours with one answer are one range, also where a range of the default would be empty."""
     assert seccomp_tree.ranges({0: 1, 1: 1, 2: 2, 5: 1, 6: 9}, 9) == [(0, 1), (2, 2), (3, 9), (5, 1), (6, 9)]
     assert seccomp_tree.ranges({}, 9, 4) == [(4, 9)]
+
+
+NOTIFY = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]}
+
+
+def test_calls_that_wait_for_an_answer_need_a_listener() -> None:
+    """The flag comes by itself; who answers must be named; without such calls the name counts for nothing."""
+    named = {**NOTIFY, "listenerPath": "/agent", "listenerMetadata": "data"}
+    assert seccomp.filter_flags(NOTIFY) & seccomp.NEW_LISTENER
+    assert seccomp.listener(named) == ("/agent", "data")
+    assert seccomp.listener({**named, "syscalls": []}) is None
+    assert not seccomp.filter_flags({**named, "syscalls": []}) & seccomp.NEW_LISTENER
+    with pytest.raises(Invalid, match="listenerPath is not set"):
+        seccomp.listener(NOTIFY)
+    with pytest.raises(Invalid, match="listenerPath is not set"):
+        seccomp.listener({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "data"})
+
+
+def test_what_waits_for_an_answer_is_in_the_program() -> None:
+    """Of the call that was named, and of no other."""
+    program = seccomp_compiler.compile_filter(NOTIFY)
+    assert (answer(program, 83), answer(program, 84)) == (0x7FC00000, ALLOW)
+
+
+@pytest.mark.parametrize(
+    ("profile", "words"),
+    [
+        ({**NOTIFY, "syscalls": [{"names": ["read", "write"], "action": "SCMP_ACT_NOTIFY"}]}, "cannot be used for the write"),
+        ({"defaultAction": "SCMP_ACT_NOTIFY"}, "cannot be used as default action"),
+        ({"defaultAction": "SCMP_ACT_KILL", "defaultErrnoRet": 1}, "errno value specified for action `SCMP_ACT_KILL`"),
+        ({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 65536}, "65536 is not an errno"),
+        (
+            {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW", "errnoRet": 1}]},
+            "errno value specified for action `SCMP_ACT_ALLOW`",
+        ),
+        ({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"action": "SCMP_ACT_KILL"}]}, "one system call at least"),
+        ({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"]}]}, "action"),
+        ({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": 5}, "linux.seccomp"),
+        ({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_VAX"]}, "SCMP_ARCH_VAX"),
+    ],
+)  # fmt: skip
+def test_what_a_profile_cannot_mean(profile: dict[str, object], words: str) -> None:
+    """Refused before anything runs, by name."""
+    with pytest.raises(Invalid, match=words):
+        seccomp_compiler.compile_filter(profile)
+
+
+@pytest.mark.parametrize(
+    ("name", "answered"),
+    [
+        ("SCMP_ACT_KILL", 0), ("SCMP_ACT_KILL_THREAD", 0), ("SCMP_ACT_KILL_PROCESS", 0x80000000),
+        ("SCMP_ACT_TRAP", 0x00030000), ("SCMP_ACT_LOG", 0x7FFC0000), ("SCMP_ACT_TRACE", 0x7FF00000 | errno.EPERM),
+        ("SCMP_ACT_ERRNO", EPERM),
+    ],
+)  # fmt: skip
+def test_every_action(name: str, answered: int) -> None:
+    """What the kernel is told for a call with this action, plain and with a condition."""
+    condition = [{"index": 0, "value": 7, "op": "SCMP_CMP_EQ"}]
+    rules = [{"names": ["mkdir"], "action": name}, {"names": ["rmdir"], "action": name, "args": condition}]
+    program = seccomp_compiler.compile_filter({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules})
+    assert (answer(program, 83), answer(program, 84, (7,)), answer(program, 84, (8,))) == (answered, answered, ALLOW)
+
+
+def test_calls_that_nobody_knows_are_left_out_and_can_be_named() -> None:
+    """So that whoever wants to be strict can be."""
+    profile = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read", "nope"], "action": "SCMP_ACT_LOG"}]}
+    seccomp_compiler.compile_filter(profile)
+    assert seccomp_compiler.unknown_calls(profile) == ("nope",)
+
+
+def test_what_the_kernel_can_do_is_asked_of_it() -> None:
+    """Actions and flags that every kernel since 4.14 has; each question loads nothing."""
+    assert seccomp.has_action("SCMP_ACT_ERRNO")
+    assert seccomp.has_flag("SECCOMP_FILTER_FLAG_LOG")

@@ -91,6 +91,7 @@ _CREATE_FAILED = (
     "failed to create task for container: failed to create shim task: OCI runtime create failed: "
     "runc create failed: unable to start container process: "
 )
+_EXEC_FAILED = "OCI runtime exec failed: exec failed: unable to start container process: "
 # What follows the prefix above. The CLI looks for these words: 127 for the first two, 126 for the others.
 _START: dict[str, str] = {
     "exec.not-in-path": 'exec: "{command}": executable file not found in $PATH: unknown',
@@ -119,7 +120,8 @@ def sentence(error: OnggiError) -> str:
         return _fill(_SENTENCES[error.code], error)
     if isinstance(error, StartFailed):
         known = _START.get(error.code)
-        return _CREATE_FAILED + (_fill(known, error) if known else f"{error}: unknown")
+        prefix = _EXEC_FAILED if error.facts.get("entering") else _CREATE_FAILED
+        return prefix + (_fill(known, error) if known else f"{error}: unknown")
     return f"{error}\nhint: {error.hint}" if error.hint else str(error)
 
 

@@ -5,11 +5,12 @@ All methods raise `errors.*` only. `ref` is an id, a name, or the beginning of a
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
 from typing import Any, Protocol
 
 from onggi.wire.containers import ContainerCreate, ContainerCreated, ContainerInspect, ContainerSummary, WaitResult
 from onggi.wire.events import Event
+from onggi.wire.exec import ExecCreate
 from onggi.wire.filters import Filters
 from onggi.wire.images import HistoryEntry, ImageDeleted, ImageInspect, ImageSummary
 from onggi.wire.networks import Network, NetworkCreate, NetworkCreated
@@ -102,6 +103,25 @@ class Containers(Protocol):
         """Its log."""
 
 
+class Execs(Protocol):
+    """`engine.execs`."""
+
+    async def create(self, ref: str, body: ExecCreate) -> str:
+        """Note what is to run in a container; its id."""
+
+    def check(self, exec_id: str) -> ExecCreate:
+        """What was asked for; `Conflict` when its container does not run."""
+
+    async def start(self, exec_id: str, *, detach: bool, console_size: Sequence[int] | None) -> Attachment:
+        """Start it, once; its streams."""
+
+    async def inspect(self, exec_id: str) -> Mapping[str, Any]:
+        """All about one."""
+
+    async def resize(self, exec_id: str, height: int, width: int) -> None:
+        """Set its terminal's size."""
+
+
 class Images(Protocol):
     """`engine.images`."""
 
@@ -163,6 +183,10 @@ class Engine(Protocol):
     @property
     def containers(self) -> Containers:
         """Containers."""
+
+    @property
+    def execs(self) -> Execs:
+        """Further processes in containers."""
 
     @property
     def images(self) -> Images:

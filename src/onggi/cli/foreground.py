@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """One attached container, from before its start to the end of its streams."""
+    """One attached container, or exec, from before its start to the end of its streams.
 
-    __slots__ = ("_attached", "_engine", "_identifier", "_size", "_stdin", "_tty")
+    `path` is what the engine knows it by: `/containers/ID`, `/exec/ID`.
+    """
 
-    def __init__(self, engine: Engine, identifier: str, attached: Connection, *, tty: bool, stdin: bool) -> None:
+    __slots__ = ("_attached", "_engine", "_path", "_size", "_stdin", "_tty")
+
+    def __init__(self, engine: Engine, path: str, attached: Connection, *, tty: bool, stdin: bool) -> None:
         self._engine = engine
-        self._identifier = identifier
+        self._path = path
         self._attached = attached
         self._tty = tty
         self._stdin = stdin
@@ -66,7 +69,7 @@ class Session:
             return
         self._size = size
         rows, columns = size
-        path = with_query(f"/containers/{self._identifier}/resize", {"h": rows, "w": columns})
+        path = with_query(f"{self._path}/resize", {"h": rows, "w": columns})
         try:
             self._engine.call("POST", path)
         except EngineSaidNo as refused:
@@ -74,7 +77,7 @@ class Session:
                 output.warn(refused.message)
 
     def _forward(self, number: int) -> None:
-        path = with_query(f"/containers/{self._identifier}/kill", {"signal": name(number)})
+        path = with_query(f"{self._path}/kill", {"signal": name(number)})
         try:
             self._engine.call("POST", path)
         except EngineSaidNo as refused:

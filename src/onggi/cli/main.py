@@ -22,6 +22,7 @@ VERBS = {
     "run": "make a container and run a command in it",
     "ps": "list containers",
     "logs": "show what a container wrote",
+    "exec": "run one more program in a container that runs",
     "attach": "join a running container's terminal or streams",
     "stop": "ask containers to end, then kill them",
     "kill": "send a signal to containers",

@@ -57,6 +57,8 @@ class Container:
     """The numbers of the namespaces of the last run."""
     warnings: list[str] = field(default_factory=list)
     """What the last start could not do."""
+    exec_ids: list[str] = field(default_factory=list)
+    """Those execs in it that have not ended."""
 
     @classmethod
     def of(cls, record: ContainerRecord) -> Container:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from onggi.engine.containers import Containers
 from onggi.engine.events import Events
+from onggi.engine.execs import Execs
 from onggi.engine.images import Images
 from onggi.engine.instance import Instance
 from onggi.engine.launcher import Launcher
@@ -59,9 +60,9 @@ class Engine:
         )
         self.networks = Networks(options, KernelLog(), self._name_of)
         self.images = Images(instance, self.events, self._users_of_image)
-        self.containers = Containers(
-            Parts(instance, layout, self._records, self._launcher, self.images, self.networks, self.events)
-        )
+        parts = Parts(instance, layout, self._records, self._launcher, self.images, self.networks, self.events)
+        self.containers = Containers(parts)
+        self.execs = Execs(parts)
         self.system = System(instance, layout, self.events, self._count)
 
     async def start(self) -> None:
@@ -73,6 +74,7 @@ class Engine:
 
     async def stop(self) -> None:
         """Let go of everything; containers go on."""
+        self.execs.close()
         await self.containers.close()
         await self.networks.stop()
         await self._launcher.close()

@@ -6,6 +6,8 @@ entrypoint drops the image's command. Callers: `engine/containers`. Read next: `
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from onggi.errors import Invalid
@@ -47,11 +49,20 @@ def _environment(asked: list[str], image: list[str]) -> list[str]:
     return asked + [pair for pair in image if pair.partition("=")[0] not in names]
 
 
-def process_environment(config: ContainerConfig, hostname: str) -> list[str]:
-    """What the process sees: PATH and HOSTNAME unless set, TERM with a terminal; a name without `=` takes one away."""
-    base = [DEFAULT_PATH, f"HOSTNAME={hostname}", *(["TERM=xterm"] if config.tty else [])]
+def process_environment(config: ContainerConfig, hostname: str, *, terminal: bool | None = None) -> list[str]:
+    """What the process sees: PATH and HOSTNAME unless set, TERM with a terminal; a name without `=` takes one away.
+
+    `terminal` says whether it has one, for a process that is not the container's first.
+    """
+    has_terminal = config.tty if terminal is None else terminal
+    base = [DEFAULT_PATH, f"HOSTNAME={hostname}", *(["TERM=xterm"] if has_terminal else [])]
+    return overlaid(base, config.env or ())
+
+
+def overlaid(base: Iterable[str], changes: Iterable[str]) -> list[str]:
+    """Variables, later ones in the place of earlier ones of the same name; a name without `=` takes one away."""
     found: dict[str, str | None] = {}
-    for pair in [*base, *(config.env or [])]:
+    for pair in (*base, *changes):
         name, equals, value = pair.partition("=")
         found[name] = value if equals else None
     return [f"{name}={value}" for name, value in found.items() if value is not None]

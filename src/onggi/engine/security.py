@@ -15,7 +15,7 @@ from pathlib import Path
 
 from onggi.engine import capabilities, seccomp_profile
 from onggi.errors import Invalid, Unsupported
-from onggi.kernel import capability, seccomp
+from onggi.kernel import capability, seccomp, seccomp_compiler
 from onggi.wire.host_config import HostConfig
 
 MASKED = (
@@ -43,6 +43,8 @@ class Security:
     no_new_privileges: bool
     filter: str
     filter_flags: int
+    listener: tuple[str, str] | None
+    """Of a filter with calls that somebody else answers: that one's socket, and what it is told."""
     masked: tuple[str, ...]
     readonly: tuple[str, ...]
 
@@ -57,11 +59,11 @@ def decide(host: HostConfig, cache: Path) -> Security:
     """The rights that a HostConfig asks for; Invalid in Docker's words, Unsupported for labels that the kernel lacks."""
     names = capabilities.chosen(host.cap_add, host.cap_drop, privileged=host.privileged, held=held())
     profile, no_new_privileges, _ = _options(host.security_opt or (), host.privileged)
-    file, flags = "", 0
+    found: tuple[str, int, tuple[str, str] | None] = "", 0, None
     if profile != "unconfined":
-        file, flags = _compiled(profile, names, cache)
+        found = _compile(profile, names, str(cache))
     masked, readonly = hidden_paths(host)
-    return Security(names, no_new_privileges, file, flags, masked, readonly)
+    return Security(names, no_new_privileges, *found, masked, readonly)
 
 
 def hidden_paths(host: HostConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -100,18 +102,14 @@ def _options(options: Sequence[str], privileged: bool) -> tuple[str, bool, bool]
     return profile, no_new_privileges, unmask
 
 
-def _compiled(profile: str, names: tuple[str, ...], cache: Path) -> tuple[str, int]:
-    """The file of the compiled filter, made unless it is there."""
-    return _compile(profile, names, str(cache))
-
-
 @functools.lru_cache(maxsize=64)
-def _compile(profile: str, names: tuple[str, ...], cache: str) -> tuple[str, int]:
+def _compile(profile: str, names: tuple[str, ...], cache: str) -> tuple[str, int, tuple[str, str] | None]:
+    """The file of the compiled filter, made unless it is there; its flags; its listener."""
     builtin = profile == "builtin"
     rules = seccomp_profile.default_profile(names) if builtin else seccomp_profile.from_docker_json(profile, names)
-    path = os.path.join(cache, f"{seccomp.digest(rules)}.bpf")
+    path = os.path.join(cache, f"{seccomp_compiler.digest(rules)}.bpf")
     new = f"{path}.{os.getpid()}"
     with open(new, "wb") as file:
-        file.write(seccomp.compile_filter(rules))
+        file.write(seccomp_compiler.compile_filter(rules))
     os.rename(new, path)
-    return path, seccomp.filter_flags(rules)
+    return path, seccomp.filter_flags(rules), seccomp.listener(rules)

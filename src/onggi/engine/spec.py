@@ -65,6 +65,7 @@ def document(instance: Instance, record: ContainerRecord, body: ContainerCreate,
         "extra_groups": body.host_config.group_add or [],
         "seccomp": security.filter,
         "seccomp_flags": security.filter_flags,
+        "listener": security.listener,
         "open_stdin": body.config.open_stdin,
         "stdin_once": body.config.stdin_once,
         "private_cgroup": _cgroup_mode(body) == "private",
@@ -85,7 +86,7 @@ def config(
         "mounts": _mounts(record, body, around),
         "annotations": host.annotations or {},
         "linux": {
-            "namespaces": _namespaces(body, around.pid_of),
+            "namespaces": namespaces(body, around.pid_of),
             "resources": resources(host),
             "cgroupsPath": cgroup_path(instance, record.id, host.cgroup_parent),
             "devices": _devices(body),
@@ -105,9 +106,9 @@ def cgroup_path(instance: Instance, container_id: str, parent: str) -> str:
 
 
 def _process(body: ContainerCreate, around: Surroundings, security: Security) -> Json:
-    config, host = body.config, body.host_config
+    config = body.config
     names = list(security.capabilities)
-    height, width = host.console_size
+    height, width = body.host_config.console_size
     return {
         "args": [*(config.entrypoint or []), *(config.cmd or [])],
         "env": process_environment(config, around.hostname),
@@ -116,12 +117,14 @@ def _process(body: ContainerCreate, around: Surroundings, security: Security) ->
         "consoleSize": {"height": height, "width": width} if config.tty and height and width else None,
         "capabilities": {"bounding": names, "effective": names, "permitted": names, "inheritable": [], "ambient": []},
         "noNewPrivileges": security.no_new_privileges,
-        "rlimits": ulimits(host),
-        "oomScoreAdj": _oom_score(host.oom_score_adj),
+        "rlimits": ulimits(body.host_config),
+        "oomScoreAdj": oom_score(body),
     }
 
 
-def _oom_score(score: int) -> int:
+def oom_score(body: ContainerCreate) -> int:
+    """How readily the kernel kills its processes; Invalid out of range."""
+    score = body.host_config.oom_score_adj
     if not -1000 <= score <= 1000:
         raise Invalid(
             "read", "OomScoreAdj", f"Invalid value {score}, range for oom score adj is [-1000, 1000]", code="text"
@@ -129,7 +132,8 @@ def _oom_score(score: int) -> int:
     return score
 
 
-def _namespaces(body: ContainerCreate, pid_of: PidOf) -> list[Json]:
+def namespaces(body: ContainerCreate, pid_of: PidOf) -> list[Json]:
+    """The container's own namespaces, and those that it joins; the others are the host's."""
     host = body.host_config
     found: list[Json] = [{"type": "mount"}, {"type": "time"}]
     for kind, file, mode in (

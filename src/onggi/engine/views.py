@@ -162,6 +162,7 @@ async def inspect(
         hosts_path=str(directory / "hosts"),
         log_path="" if host.log_config.type == "none" else str(directory / "log"),
         name=f"/{container.name}",
+        exec_ids=list(container.exec_ids) or None,
         host_config=host,
         graph_driver=_graph_driver(container),
         size_rw=used,

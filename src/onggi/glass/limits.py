@@ -10,18 +10,19 @@ from onggi.glass.namespaces import Status
 from onggi.kernel import capability
 from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.cgroup.limits import read
+from onggi.kernel.cgroup.usage import oom_kills, usage
 
 _SECONDS = 1_000_000_000
 
 
 def limit_facts(layout: Layout, path: str) -> tuple[Fact, ...]:
     """Memory, processor and processes of the group at `path`."""
-    used = layout.usage(path)
+    used = usage(layout, path)
     facts = []
     if used.memory is not None:
         limit = f"{size(used.memory_limit)} at most" if used.memory_limit is not None else "no limit"
         peak = f", {size(used.memory_peak)} at its peak" if used.memory_peak is not None else ""
-        kills = layout.oom_kills(path)
+        kills = oom_kills(layout, path)
         killed = f"; the kernel killed {several(kills, 'process', 'processes')} for want of it" if kills else ""
         facts.append(Fact("memory", f"{limit}; {size(used.memory)} now{peak}{killed}"))
     if used.cpu_ns is not None:

@@ -258,28 +258,31 @@ def apply(
     """Give the calling thread exactly these sets; returns a warning for each capability that had to be left out.
 
     What we do not hold ourselves cannot be given, and a name that nobody knows means nothing: neither fails the start.
+    Names are the specification's, exactly: `ALL` or `chown` are none. The words are runc's.
     """
     unknown: dict[str, None] = {}
     sets = CapabilitySets(*(_known(given, unknown) for given in (bounding, effective, permitted, inheritable, ambient)))
-    lacking = apply_sets(sets)
-    return (
-        *(f"capability {name} is left out: nobody knows it" for name in unknown),
-        *(f"capability {name} is left out: the engine does not have it itself" for name in names(lacking)),
-    )
+    lacking, not_raised = apply_sets(sets)
+    found = [f"capability {name} is left out: the engine does not have it itself" for name in names(lacking)]
+    if unknown:
+        found.insert(0, f"ignoring unknown or unavailable capabilities: [{' '.join(sorted(unknown))}]")
+    why = "operation not permitted, since it is not both permitted and inheritable"
+    return (*found, *(f"can't raise ambient capability {name}: {why}" for name in names(not_raised)))
 
 
 def _known(given: Iterable[str], unknown: dict[str, None]) -> int:
     bits = 0
     for name in given:
-        try:
-            bits |= mask((name,))
-        except Invalid:
+        if name in _NUMBERS:
+            bits |= 1 << _NUMBERS[name]
+        else:
             unknown[name] = None
     return bits
 
 
-def apply_sets(sets: CapabilitySets) -> int:
-    """`apply` with masks; returns those that were asked for and left out because we lack them ourselves.
+def apply_sets(sets: CapabilitySets) -> tuple[int, int]:
+    """`apply` with masks; returns those that were asked for and left out because we lack them ourselves, and those that
+    could not be ambient.
 
     The order is the kernel's: the bounding set first, while CAP_SETPCAP is still ours; then capset(2), since an ambient
     capability must be permitted and inheritable already; the ambient set last.
@@ -295,7 +298,7 @@ def apply_sets(sets: CapabilitySets) -> int:
     _set(sets.effective & permitted, permitted, inheritable)
     for n in _bits(sets.ambient & permitted & inheritable):
         _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, n, 0, 0)
-    return sets.permitted & ~permitted | sets.bounding & ~reachable
+    return sets.permitted & ~permitted | sets.bounding & ~reachable, sets.ambient & ours & ~(permitted & inheritable)
 
 
 def _bits(given: int) -> tuple[int, ...]:

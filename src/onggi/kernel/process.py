@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 
 from onggi.errors import KernelError
+from onggi.kernel import signals
 from onggi.kernel.flags import CLONE_INTO_CGROUP, Clone, names
 from onggi.kernel.syscall import bind, bind_number
 from onggi.unwinding import contextmanager
@@ -30,6 +32,7 @@ _setdomainname = bind("setdomainname", _c_int, ctypes.c_char_p, ctypes.c_size_t)
 _keyctl = bind_number("keyctl", _c_int, ctypes.c_char_p)
 _setfsuid = bind("setfsuid", _c_int, ctypes.c_uint)
 _setfsgid = bind("setfsgid", _c_int, ctypes.c_uint)
+_pidfd_getfd = bind_number("pidfd_getfd", _c_int, _c_int, ctypes.c_uint)
 _close_range = bind("close_range", _c_int, ctypes.c_uint, ctypes.c_uint, _c_int)
 
 _PR_SET_PDEATHSIG = 1
@@ -91,6 +94,18 @@ def clone(flags: Clone, cgroup_fd: int = -1, *, for_parent: bool = False) -> tup
     return pid, pidfd.value
 
 
+def kill(pid: int, pidfd: int, *, for_parent: bool) -> None:
+    """SIGKILL by pidfd, and wait until it is dead; the pidfd is closed. With `for_parent` our parent collects it."""
+    signals.send_to_pidfd(pidfd, signals.KILL)
+    if for_parent:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.poll()
+    else:
+        os.waitpid(pid, 0)
+    os.close(pidfd)
+
+
 def unshare(flags: Clone) -> None:
     """unshare(2)."""
     try:
@@ -102,6 +117,11 @@ def unshare(flags: Clone) -> None:
 def setns(fd: int, kind: Clone | int = 0) -> None:
     """setns(2): join the namespace that `fd` names; `kind` must match if given."""
     _setns(fd, int(kind))
+
+
+def take_descriptor(pidfd: int, number: int) -> int:
+    """pidfd_getfd(2): a descriptor of ours for what another process has as `number`, close-on-exec; the caller owns it."""
+    return _pidfd_getfd(pidfd, number, 0)
 
 
 def set_hostname(name: str) -> None:

@@ -19,6 +19,10 @@ KILL, TERM, CHLD, STOP, WINCH, PIPE, URG = (
 ALL: frozenset[int] = frozenset(int(number) for number in _signal.valid_signals())
 """Every signal that may be sent here; not the two that libc keeps for its threads."""
 CAN_BE_DEFAULT: tuple[int, ...] = tuple(sorted(ALL - {KILL, STOP}))
+END_A_PROCESS: tuple[int, ...] = tuple(
+    int(getattr(_signal, "SIG" + name)) for name in ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM")
+)
+"""What ends a process that has no handler for it, and is sent to end one."""
 DEFAULT, BLOCK, UNBLOCK, SET = (
     int(getattr(_signal, name)) for name in ("SIG_DFL", "SIG_BLOCK", "SIG_UNBLOCK", "SIG_SETMASK")
 )
@@ -26,6 +30,8 @@ DEFAULT, BLOCK, UNBLOCK, SET = (
 handle = _signal.signal
 """signal(2) by the interpreter: `handle(number, function)`."""
 mask = _signal.pthread_sigmask
+pending = _signal.sigpending
+wait = _signal.sigwait
 send_to_pidfd = _signal.pidfd_send_signal
 
 

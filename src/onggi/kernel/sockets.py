@@ -43,8 +43,29 @@ def pair() -> tuple[Socket, Socket]:
 
 def send_descriptors(end: Socket, data: bytes, descriptors: list[int]) -> None:
     """One message with descriptors beside it; BrokenPipeError when the other end is gone."""
-    beside = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack(f"={len(descriptors)}i", *descriptors))]
-    end.sendmsg([data], beside, MSG_NOSIGNAL)
+    end.sendmsg([data], [_rights(descriptors)], MSG_NOSIGNAL)
+
+
+def _rights(descriptors: list[int]) -> tuple[int, int, bytes]:
+    return _socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack(f"={len(descriptors)}i", *descriptors)
+
+
+def connect(path: str) -> Socket:
+    """A stream socket to whoever listens at a path; one that begins with `@` is in the abstract namespace (unix(7))."""
+    end = Socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    try:
+        end.connect("\0" + path[1:] if path[:1] == "@" else path)
+    except OSError:
+        end.close()
+        raise
+    return end
+
+
+def send_stream(end: Socket, data: bytes, descriptors: list[int]) -> None:
+    """All of the data over a stream, the descriptors beside its first bytes."""
+    sent = end.sendmsg([data], [_rights(descriptors)], MSG_NOSIGNAL)
+    if sent < len(data):
+        end.sendall(data[sent:], MSG_NOSIGNAL)
 
 
 def receive(end: Socket, size: int, most: int) -> tuple[bytes, list[int]]:

@@ -49,6 +49,18 @@ class Descriptor(msgspec.Struct, frozen=True, omit_defaults=True, rename={"media
     platform: PlatformFields | None = None
 
 
+class Referrer(
+    msgspec.Struct, frozen=True, omit_defaults=True, rename={"media_type": "mediaType", "artifact_type": "artifactType"}
+):
+    """A descriptor in a list of referrers, which also says what sort of thing it is."""
+
+    media_type: str
+    digest: str
+    size: int
+    annotations: dict[str, str] | None = None
+    artifact_type: str = ""
+
+
 class Manifest(msgspec.Struct, frozen=True, rename={"schema_version": "schemaVersion", "media_type": "mediaType"}):
     """One image for one platform: its config and its layers, bottom first."""
 

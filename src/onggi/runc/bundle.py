@@ -10,15 +10,17 @@ import os
 from onggi import documents
 from onggi.errors import Invalid, NotFound, Unsupported
 from onggi.runc import validate
-from onggi.runtime.plan import DEFAULT_DEVICES
+from onggi.runc.groups import with_default_devices
 from onggi.runtime.request import Request, from_json
 from onggi.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any, TypeAlias
 
     from onggi.runc.words import Options
+    from onggi.runtime.request import Listener
 
     Json: TypeAlias = dict[str, Any]
 
@@ -30,7 +32,6 @@ _REFUSED = (
     ("process", "apparmorProfile"),
     ("process", "selinuxLabel"),
 )
-_TERMINALS = ((5, 0), (5, 1), (5, 2))
 
 
 def read(bundle: str, name: str = "config.json") -> Json:
@@ -75,17 +76,17 @@ def _refuse(document: Json) -> None:
             raise Unsupported("run bundle with", f"mounts: {mount.get('destination')}", cause)
 
 
-def request(container_id: str, bundle: str, document: Json, cache: str, given: Options, fifo: str) -> Request:
+def request(
+    container_id: str, bundle: str, document: Json, cache: str, given: Options, fifo: str, group: str
+) -> Request:
     """The request for this bundle and the command's flags.
 
-    The seccomp filter is compiled into the directory `cache` unless it is there; `fifo` is where the init is to wait.
+    The seccomp filter is compiled into the directory `cache` unless it is there; `fifo` is where the init is to wait, `group` the
+    path of its cgroup.
     """
-    linux = document.setdefault("linux", {})
-    resources = linux.setdefault("resources", {})
-    resources["devices"] = [*(resources.get("devices") or ()), *_device_rules()]
-    linux["cgroupsPath"] = _cgroup(linux.get("cgroupsPath") or f"/onggi-oci/{container_id}")
+    linux = document.get("linux") or {}
     root = os.path.join(bundle, (document.get("root") or {}).get("path") or "rootfs")
-    file, flags = seccomp_filter(linux.get("seccomp"), cache)
+    file, flags, listener = _filter(document, bundle, cache)
     kinds = {namespace["type"] for namespace in linux.get("namespaces") or ()}
     found = from_json(
         {
@@ -106,7 +107,9 @@ def request(container_id: str, bundle: str, document: Json, cache: str, given: O
     )
     return replace(
         found,
-        spec=replace(found.spec, root=root, mounts=binds),
+        spec=replace(
+            found.spec, root=root, mounts=binds, resources=_resources(found.spec.resources, group), cgroups_path=group
+        ),
         bundle=bundle,
         fifo=fifo,
         dies_with_keeper=False,
@@ -114,6 +117,8 @@ def request(container_id: str, bundle: str, document: Json, cache: str, given: O
         new_keyring=not given.has("no-new-keyring"),
         kept_fds=given.number("preserve-fds"),
         best_effort=False,
+        listener=listener,
+        take_empty_cgroup=True,
     )
 
 
@@ -121,37 +126,13 @@ def _is_bind(kind: str, options: tuple[str, ...]) -> bool:
     return kind == "bind" or "bind" in options or "rbind" in options
 
 
-def _cgroup(path: str) -> str:
-    if ":" in path:
-        raise Unsupported(
-            "run bundle with", "linux.cgroupsPath", f"{path!r} is systemd's form, which is not supported yet"
-        )
-    return "/" + path.strip("/")
+def _resources(given: Mapping[str, Any], group: str) -> Mapping[str, Any]:
+    return {**given, "devices": with_default_devices(given.get("devices"))} if group else given
 
 
-def _device_rules() -> list[Json]:
-    """What every container may use, after the rules of its own: nodes may be made, the promised devices be opened."""
-    nodes = dict.fromkeys((*((major, minor) for _, major, minor in DEFAULT_DEVICES), *_TERMINALS))
-    return [
-        *({"allow": True, "type": kind, "access": "m"} for kind in ("c", "b")),
-        *({"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"} for major, minor in nodes),
-        {"allow": True, "type": "c", "major": 136, "access": "rwm"},
-    ]
+def _filter(document: Json, bundle: str, cache: str) -> tuple[str, int, Listener | None]:
+    if not (document.get("linux") or {}).get("seccomp"):
+        return "", 0, None
+    from onggi.runc import filter
 
-
-def seccomp_filter(profile: Json | None, cache: str) -> tuple[str, int]:
-    """The profile compiled into the directory `cache`, unless it is there already, and its flags; empty for none."""
-    if not profile:
-        return "", 0
-    from onggi.kernel import seccomp
-
-    if profile.get("listenerPath"):
-        raise Unsupported("run bundle with", "linux.seccomp.listenerPath", "it is not supported yet")
-    path = os.path.join(cache, f"{seccomp.digest(profile)}.bpf")
-    if not os.path.exists(path):
-        os.makedirs(cache, 0o700, exist_ok=True)
-        new = f"{path}.{os.getpid()}"
-        with open(new, "wb") as file:
-            file.write(seccomp.compile_filter(profile))
-        os.rename(new, path)
-    return path, seccomp.filter_flags(profile)
+    return filter.of_config(document, bundle, cache)

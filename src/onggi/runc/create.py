@@ -13,11 +13,10 @@ import errno
 import os
 import time
 
-from onggi.errors import Conflict, Invalid, OnggiError
+from onggi.errors import Conflict, OnggiError
 from onggi.kernel import process, signals
-from onggi.kernel.cgroup.detect import detect
-from onggi.runc import bundle, state
-from onggi.runtime import container
+from onggi.runc import bundle, groups, outlets, state
+from onggi.runtime import container, init
 from onggi.trace import Trace
 from onggi.unwinding import ExitStack
 from onggi.values import replace
@@ -28,11 +27,11 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from onggi.kernel.cgroup.layout import Layout
+    from onggi.runc.ready import Ready
     from onggi.runc.words import Options
-    from onggi.runtime.enter import Entered
     from onggi.runtime.request import Request
 
-    Begin: TypeAlias = Callable[[Request, dict[str, Any], Layout], container.Started]
+    Begin: TypeAlias = Callable[[Request, Layout, Trace, dict[str, Any]], container.Started]
 
 
 def create(options: Options, given: Options, container_id: str) -> int:
@@ -47,10 +46,13 @@ def run(options: Options, given: Options, container_id: str) -> int:
 
 def start(options: Options, _given: Options, container_id: str) -> int:
     """`onggi-oci start ID`."""
-    kept, layout = state.read(state.root(options), container_id), detect()
+    root = state.root(options)
+    kept = state.read(root, container_id)
+    layout = state.layout_of(kept)
     now = state.status(kept, layout)
     if now != "created":
         raise Conflict("start container", container_id, _NOT_CREATED.get(now, f"it is in the {now} state"))
+    ready = _ready_socket(kept["directory"])
     try:
         fifo = os.open(kept["fifo"], os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         os.unlink(kept["fifo"])  # of two starts at once one does it
@@ -59,8 +61,25 @@ def start(options: Options, _given: Options, container_id: str) -> int:
         raise Conflict("start container", container_id, _NOT_CREATED["stopped" if ended else "running"]) from error
     os.write(fifo, b"0")
     os.close(fifo)
-    _after_start(kept, options)
+    notes = state.run_hooks(kept, "poststart", "running")
+    if notes:
+        from onggi.runc import kill
+
+        kill.end(kept, layout)
+        _warn(kill.destroy(root, kept, layout), options)
+        raise OnggiError("start container", container_id, "; ".join(notes))
+    if ready:
+        ready.wait(kept["pid"])
     return 0
+
+
+def _ready_socket(directory: str) -> Ready | None:
+    """Where a container says that it is ready, if our caller wants to know."""
+    if not os.environ.get("NOTIFY_SOCKET"):
+        return None
+    from onggi.runc.ready import Ready
+
+    return Ready(directory, os.environ["NOTIFY_SOCKET"])
 
 
 _NOT_CREATED = {
@@ -73,46 +92,107 @@ _NOT_CREATED = {
 def make(
     options: Options, given: Options, container_id: str, *, detach: bool, waits: bool, begin: Begin | None = None
 ) -> int:
-    """A container from a bundle: a start, or by `begin` a restore, which may add to the configuration that is kept."""
+    """A container from a bundle: by a start, or by `begin`, which restores one."""
     root, bundle_dir = state.root(options), os.path.abspath(given.get("bundle") or ".")
+    inherited = _inherited(3 + given.number("preserve-fds")) if waits else ()
     config = bundle.read(bundle_dir, given.get("config", "config.json"))
     terminal = bool((config.get("process") or {}).get("terminal"))
-    check_terminal(given, terminal=terminal, detach=detach)
+    outlets.check_terminal(given, terminal=terminal, detach=detach)
     with ExitStack() as undo:
         directory = state.reserve(root, container_id)
         undo.callback(state.release, directory)
         fifo = os.path.join(directory, state.FIFO) if waits else ""
-        request = bundle.request(container_id, bundle_dir, config, os.path.join(root, ".seccomp"), given, fifo)
-        layout = detect()
+        layout, group = groups.of_config(config, container_id, options)
+        request = bundle.request(container_id, bundle_dir, config, os.path.join(root, ".seccomp"), given, fifo, group)
+        request = _with_callers(replace(request, inherited=inherited), directory)
+        trace, kept = Trace(), _kept(request, directory, config, layout)
+        state.write(
+            {**kept, "cgroup": ""} if layout.exists(group) else kept
+        )  # what is there is not ours to remove, yet
+        undo.callback(_stopped, kept, options)
         if not detach:
             request = _in_foreground(request, given, undo)
-        stdio = None if terminal else (0, 1, 2)
-        started = begin(request, config, layout) if begin else container.start(request, layout, stdio, Trace())
+        if request.seccomp and options.has("debug"):
+            from onggi.runc.logging import debug
+
+            debug(f"seccomp filter flags: {request.seccomp_flags}", options)
+        ready = None if waits else _ready_socket(directory)
+        sockets = outlets.connect(given, undo)
+        try:
+            streams = None if terminal else (0, 1, 2)
+            if begin:
+                started = begin(request, layout, trace, kept)
+            else:
+                started = container.start(request, layout, streams, trace, born=lambda pid: state.born(kept, pid))
+        except OnggiError:
+            _tell_debug(options, init.rows(trace.events))
+            raise
         undo.callback(_abandon, started, layout, request)
-        for warning in started.warnings:
-            from onggi.runc.logging import warn
-
-            warn(warning, options)
-        kept = _kept(request, bundle_dir, config, started)
-        state.write(directory, kept)
-        hand_out(given, started)
-        if not waits and not begin:
-            _after_start(kept, options)
+        if options.has("debug"):
+            _tell_debug(options, started.rows(trace))
+        _warn(started.warnings, options)
+        outlets.hand_out(given, sockets, started)
+        state.made(directory)
+        notes = [] if waits or begin else state.run_hooks(kept, "poststart", "running")
+        if notes:
+            raise OnggiError("start container", container_id, "; ".join(notes))
         undo.pop_all()
-    if detach:
-        return 0
-    from onggi.runc.foreground import stay
+    if not detach:
+        from onggi.runc.foreground import stay
 
-    return stay(root, kept, started, layout, options, keep=given.has("keep"))
+        return stay(root, kept, started, layout, options, ready, keep=given.has("keep"))
+    if ready:
+        ready.wait(started.pid)
+    return 0
 
 
-def check_terminal(given: Options, *, terminal: bool, detach: bool) -> None:
-    console = given.get("console-socket")
-    if detach and terminal and not console:
-        raise Invalid("run", "--detach", "cannot allocate tty if runc will detach without setting console socket")
-    if console and not (detach and terminal):
-        cause = "cannot use console socket if runc will not detach or allocate tty"
-        raise Invalid("run", "--console-socket", cause)
+def _inherited(first: int) -> tuple[int, ...]:
+    """Descriptors from `first` on that are none of the container's: what waits for its start must not keep them open."""
+    numbers = (int(name) for name in os.listdir("/proc/self/fd"))
+    return tuple(number for number in numbers if number >= first and _is_open(number))
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:  # the one that the list was read with
+        return False
+    return True
+
+
+def _with_callers(request: Request, directory: str) -> Request:
+    """What the caller's environment gives to the container: sockets to listen on (LISTEN_FDS), one to say when it is ready."""
+    listening = os.environ.get("LISTEN_FDS", "")
+    if listening.isdigit() and os.environ.get("LISTEN_PID", str(os.getpid())) == str(os.getpid()):
+        process = request.spec.process
+        process = replace(process, env=(*process.env, f"LISTEN_FDS={listening}", "LISTEN_PID=1"))
+        spec = replace(request.spec, process=process)
+        request = replace(request, spec=spec, kept_fds=request.kept_fds + int(listening))
+    if os.environ.get("NOTIFY_SOCKET"):
+        from onggi.runc.ready import with_socket
+
+        request = with_socket(request, directory)
+    return request
+
+
+def _stopped(kept: dict[str, Any], options: Options) -> None:
+    """What was made failed on the way: it is stopped, and what a hook of its set up another may have to take down."""
+    _warn(state.run_hooks(kept, "poststop", "stopped"), options)
+
+
+def _warn(notes: list[str], options: Options) -> None:
+    for note in notes:
+        from onggi.runc.logging import warn
+
+        warn(note, options)
+
+
+def _tell_debug(options: Options, rows: list[list[Any]]) -> None:
+    """With `--debug`: what was done, step by step."""
+    if options.has("debug"):
+        from onggi.runc.logging import tell
+
+        tell(rows, options)
 
 
 def _in_foreground(request: Request, given: Options, undo: ExitStack) -> Request:
@@ -127,57 +207,15 @@ def _in_foreground(request: Request, given: Options, undo: ExitStack) -> Request
 
 def _abandon(started: container.Started, layout: Layout, request: Request) -> None:
     """Something after the start went wrong: no container."""
-    container.end(started.pid, started.pidfd, for_parent=False)
+    process.kill(started.pid, started.pidfd, for_parent=False)
     container.remove_cgroup(layout, request.spec.cgroups_path)
 
 
-def _kept(request: Request, bundle_dir: str, config: dict[str, Any], started: container.Started) -> dict[str, Any]:
-    seconds, nanoseconds = divmod(started.at, 10**9)
+def _kept(request: Request, directory: str, config: dict[str, Any], layout: Layout) -> dict[str, Any]:
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
     created = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09}Z"
     spec = request.spec
-    kept = state.document(request.id, started.pid, bundle_dir, config, spec.root, spec.cgroups_path, created)
+    kept = state.document(directory, request.bundle, config, spec.root, spec.cgroups_path, created, layout)
     if not request.new_keyring:
         kept["new_keyring"] = False  # nor for those that enter later
-    if not spec.process.terminal:
-        kept["streams"] = [os.readlink(f"/proc/self/fd/{place}") for place in range(3)]  # as a restore must find them
     return {**kept, "fifo": request.fifo} if request.fifo else kept
-
-
-def hand_out(given: Options, started: container.Started | Entered, kind: bytes = b"standard") -> None:
-    """The terminal, the pidfd and the pid to whom the caller named."""
-    if given.get("console-socket"):
-        send_descriptor(given.get("console-socket"), b"/dev/ptmx", started.console)
-    if given.get("pidfd-socket"):
-        send_descriptor(given.get("pidfd-socket"), kind, started.pidfd)
-    if given.get("pid-file"):
-        write_pid(given.get("pid-file"), started.pid)
-
-
-def send_descriptor(path: str, name: bytes, descriptor: int) -> None:
-    """One descriptor, with its name, to whoever listens on a socket, as runc does it."""
-    import socket
-
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as end:
-        end.connect(path)
-        socket.send_fds(end, [name], [descriptor])
-
-
-def write_pid(path: str, pid: int) -> None:
-    """The pid in a file, whole or not at all."""
-    new = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-    try:
-        os.write(descriptor, str(pid).encode())
-    finally:
-        os.close(descriptor)
-    os.rename(new, path)
-
-
-def _after_start(kept: dict[str, Any], options: Options) -> None:
-    """The poststart hooks; one that fails is the end of the container."""
-    notes = state.run_hooks(kept, "poststart", "running")
-    if notes:
-        from onggi.runc.kill import end
-
-        end(kept, detect())
-        raise OnggiError("start container", kept["id"], "; ".join(notes))

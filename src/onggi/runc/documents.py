@@ -1,26 +1,32 @@
 """The two documents that `onggi-oci` writes by itself: a config.json to begin with, and what this runtime can do.
 
-Pure. Callers: `main`. Read next: the runtime specification's config.md and features.md.
+Pure, but for what it asks of the kernel's and libseccomp's age. Callers: `show`. Read next: the runtime specification's
+config.md and features.md.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from onggi.kernel import capability, seccomp
+from onggi.errors import Unavailable
+from onggi.kernel import attributes, capability, seccomp, seccomp_compiler
 from onggi.oci.runtime import HOOKS, VERSION
+from onggi.runc import filter
 from onggi.runtime.options import KNOWN
+from onggi.wire.versions import ONGGI
 
-_KINDS = ("pid", "network", "ipc", "uts", "mount")
 _KEPT = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 _QUIET = ["nosuid", "noexec", "nodev"]
 _MASKED = "acpi asound kcore keys latency_stats timer_list timer_stats sched_debug scsi"
-_OF_LISTENERS = ("SECCOMP_FILTER_FLAG_NEW_LISTENER", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV")
 _READONLY = "bus fs irq sys sysrq-trigger"
 
 
-def example(*, private_cgroup: bool) -> dict[str, Any]:
-    """A config.json that runs `sh` from `rootfs` on a terminal, with few rights; as runc has it with cgroups v2 or v1."""
+def example(*, v2: bool = True) -> dict[str, Any]:
+    """A config.json that runs `sh` from `rootfs` on a terminal, with few rights.
+
+    A cgroup namespace is part of it on cgroup v2 only, as runc has it.
+    """
+    kinds = ("pid", "network", "ipc", "uts", "mount", *(("cgroup",) if v2 else ()))
     return {
         "ociVersion": VERSION,
         "process": {
@@ -46,11 +52,26 @@ def example(*, private_cgroup: bool) -> dict[str, Any]:
         ],
         "linux": {
             "resources": {"devices": [{"allow": False, "access": "rwm"}]},
-            "namespaces": [{"type": kind} for kind in (*_KINDS, *(("cgroup",) if private_cgroup else ()))],
+            "namespaces": [{"type": kind} for kind in kinds],
             "maskedPaths": [*(f"/proc/{name}" for name in _MASKED.split()), "/sys/firmware"],
             "readonlyPaths": [f"/proc/{name}" for name in _READONLY.split()],
         },
     }
+
+
+def rootless(document: dict[str, Any], uid: int, gid: int) -> dict[str, Any]:
+    """The example for a user who is not root: root inside is this user, and nothing is asked that only root may do."""
+    linux = document["linux"]
+    kinds = [entry["type"] for entry in linux["namespaces"] if entry["type"] != "network"]
+    linux["namespaces"] = [{"type": kind} for kind in (*kinds, "user")]
+    linux["uidMappings"] = [{"containerID": 0, "hostID": uid, "size": 1}]
+    linux["gidMappings"] = [{"containerID": 0, "hostID": gid, "size": 1}]
+    del linux["resources"]
+    for mount in document["mounts"]:
+        if mount["destination"] == "/sys":
+            mount |= {"type": "none", "source": "/sys", "options": ["rbind", *_QUIET, "ro"]}
+        mount["options"] = [option for option in mount["options"] if not option.startswith(("uid=", "gid="))]
+    return document
 
 
 def _mount(destination: str, kind: str, options: list[str]) -> dict[str, Any]:
@@ -68,19 +89,35 @@ def features() -> dict[str, Any]:
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
             "capabilities": list(capability.NAMES),
             "cgroup": {"v1": True, "v2": True, "systemd": False, "systemdUser": False, "rdma": True},
-            "seccomp": {
-                "enabled": True,
-                "actions": [action for action in seccomp.ACTIONS if action != "SCMP_ACT_NOTIFY"],
-                "operators": list(seccomp.OPERATORS),
-                "archs": list(seccomp.ARCHITECTURES),
-                "knownFlags": list(seccomp.FLAGS),
-                "supportedFlags": [flag for flag in seccomp.FLAGS if flag not in _OF_LISTENERS],
-            },
+            "seccomp": _seccomp(),
+            "memoryPolicy": {"modes": sorted(attributes.MEMORY_MODES), "flags": sorted(attributes.MEMORY_FLAGS)},
             "apparmor": {"enabled": False},
             "selinux": {"enabled": False},
             "intelRdt": {"enabled": False},
             "mountExtensions": {"idmap": {"enabled": True}},
         },
-        "annotations": {},
-        "potentiallyUnsafeConfigAnnotations": [],
+        "annotations": {"org.onggi.version": ONGGI, **_libseccomp()},
+        "potentiallyUnsafeConfigAnnotations": [filter.STRICT],
     }
+
+
+def _seccomp() -> dict[str, Any]:
+    try:
+        architectures = sorted(seccomp_compiler.architectures())
+    except Unavailable:  # without libseccomp no filter can be made
+        return {"enabled": False}
+    return {
+        "enabled": True,
+        "actions": sorted(seccomp.ACTIONS),
+        "operators": sorted(seccomp_compiler.OPERATORS),
+        "archs": architectures,
+        "knownFlags": list(seccomp.FLAGS),
+        "supportedFlags": [flag for flag in seccomp.FLAGS if seccomp.has_flag(flag)],
+    }
+
+
+def _libseccomp() -> dict[str, str]:
+    try:
+        return {"io.github.seccomp.libseccomp.version": ".".join(map(str, seccomp_compiler.version()))}
+    except Unavailable:
+        return {}

@@ -47,5 +47,5 @@ def _execute_enclosed() -> None:
     for descriptor in (namespace, directory):
         os.set_inheritable(descriptor, True)
     start = os.path.join(os.path.dirname(os.path.abspath(__file__)), "start.py")
-    environment = {**os.environ, _FROM: f"{namespace}:{directory}"}
+    environment = {**os.environ, _FROM: f"{namespace}:{directory}", "ONGGI_OCI_AS": sys.argv[0]}
     os.execve(sys.executable, [sys.executable, "-I", "-S", start, *sys.argv[1:]], environment)

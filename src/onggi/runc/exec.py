@@ -11,13 +11,11 @@ import posixpath
 
 from onggi import documents
 from onggi.errors import Conflict, Invalid, NotFound, Unsupported
-from onggi.kernel import capability, signals
-from onggi.kernel.cgroup.detect import detect
+from onggi.kernel import capability, process, signals
 from onggi.kernel.cgroup.limits import Write
 from onggi.oci.runtime import parse_process
-from onggi.runc import bundle, create, state
+from onggi.runc import outlets, state
 from onggi.runtime import enter
-from onggi.runtime.container import end
 from onggi.runtime.entry import Entry
 from onggi.trace import Trace
 from onggi.unwinding import ExitStack
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
 
     from onggi.kernel.cgroup.layout import Layout
     from onggi.runc.words import Options
+    from onggi.runtime.request import Listener
 
     Json: TypeAlias = dict[str, Any]
 
@@ -46,8 +45,9 @@ _NOT_RUNNING = {
 
 def exec(options: Options, given: Options, container_id: str, *words: str) -> int:
     """`onggi-oci exec ID COMMAND…`; in the foreground the exit status is the program's."""
-    root, layout, detach = state.root(options), detect(), given.has("detach")
+    root, detach = state.root(options), given.has("detach")
     kept = state.read(root, container_id)
+    layout = state.layout_of(kept)
     now = state.status(kept, layout)
     if now == "stopped" or (now == "paused" and not given.has("ignore-paused")):
         raise Conflict("exec in container", container_id, _NOT_RUNNING[now])
@@ -58,20 +58,21 @@ def exec(options: Options, given: Options, container_id: str, *words: str) -> in
         undo.callback(os.close, container)
         entry = _entry(kept, _process(kept["config"], given, words), layout, root, given)
         terminal = entry.process.terminal
-        create.check_terminal(given, terminal=terminal, detach=detach)
+        outlets.check_terminal(given, terminal=terminal, detach=detach)
         if not detach:
             from onggi.runc.foreground import passed_on, with_size
 
             undo.callback(signals.mask, signals.SET, signals.mask(signals.BLOCK, passed_on()))
             entry = replace(entry, process=with_size(entry.process))
+        sockets = outlets.connect(given, undo)
         started = enter.start(entry, layout, container, None if terminal else (0, 1, 2), Trace())
         with ExitStack() as unstart:
-            unstart.callback(end, started.pid, started.pidfd, for_parent=False)
+            unstart.callback(process.kill, started.pid, started.pidfd, for_parent=False)
             for warning in started.warnings:
                 from onggi.runc.logging import warn
 
                 warn(warning, options)
-            create.hand_out(given, started, b"setns")
+            outlets.hand_out(given, sockets, started, b"setns")
             unstart.pop_all()
         if detach:
             return 0
@@ -163,7 +164,7 @@ def _entry(kept: Json, process: Json, layout: Layout, root: str, given: Options)
     own_user = "user" in kinds
     if own_user and _is_ours("user", kept["pid"]):
         kinds.remove("user")
-    file, flags = bundle.seccomp_filter(linux.get("seccomp"), os.path.join(root, ".seccomp"))
+    file, flags, listener = _filter(kept, root)
     return Entry(
         id=kept["id"],
         container=kept["pid"],
@@ -181,7 +182,17 @@ def _entry(kept: Json, process: Json, layout: Layout, root: str, given: Options)
         memory_policy=linux.get("memoryPolicy"),
         cpus=((linux.get("resources") or {}).get("cpu") or {}).get("cpus") or "",
         best_effort=False,
+        listener=listener,
+        state=state.told(kept, "running", kept["pid"]) if listener else {},
     )
+
+
+def _filter(kept: Json, root: str) -> tuple[str, int, Listener | None]:
+    if not (kept["config"].get("linux") or {}).get("seccomp"):
+        return "", 0, None
+    from onggi.runc import filter
+
+    return filter.of_config(kept["config"], kept["bundle"], os.path.join(root, ".seccomp"))
 
 
 def _is_ours(kind: str, pid: int) -> bool:

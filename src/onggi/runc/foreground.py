@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 
 from onggi.kernel import signals
-from onggi.runc import kill
-from onggi.unwinding import ExitStack, contextmanager, suppress
+from onggi.runc import state
+from onggi.unwinding import contextmanager, suppress
 from onggi.values import replace
 
 TYPE_CHECKING = False
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from onggi.kernel.cgroup.layout import Layout
     from onggi.oci.runtime import Process
+    from onggi.runc.ready import Ready
     from onggi.runc.words import Options
     from onggi.runtime.container import Started
     from onggi.runtime.enter import Entered
 
-_CHUNK = 64 << 10
 _OURS = frozenset((signals.KILL, signals.STOP, signals.CHLD, signals.PIPE, signals.URG))
 
 
@@ -41,10 +41,21 @@ def with_size(process: Process) -> Process:
     return replace(process, console_size=(rows, columns))
 
 
-def stay(root: str, kept: dict[str, Any], started: Started, layout: Layout, options: Options, *, keep: bool) -> int:
+def stay(
+    root: str,
+    kept: dict[str, Any],
+    started: Started,
+    layout: Layout,
+    options: Options,
+    ready: Ready | None,
+    *,
+    keep: bool,
+) -> int:
     """Wait for the container's end and clean up; its exit code, or 128 and the signal's number."""
-    status = attend(started)
-    if not keep:
+    status = attend(started, ready)
+    if not keep and state.is_same(kept):  # nobody has deleted it, or even made another of this id
+        from onggi.runc import kill
+
         for note in kill.destroy(root, kept, layout):
             from onggi.runc.logging import warn
 
@@ -52,11 +63,13 @@ def stay(root: str, kept: dict[str, Any], started: Started, layout: Layout, opti
     return status
 
 
-def attend(started: Started | Entered) -> int:
+def attend(started: Started | Entered, ready: Ready | None = None) -> int:
     """Wait for a process's end, between it and our caller: its exit code, or 128 and the signal's number."""
     with _signals(started):
-        if started.console >= 0:
-            _stand_between(started)
+        if started.console >= 0 or ready:
+            from onggi.runc.relay import stand_between
+
+            stand_between(started.console, started.pidfd, ready)
         found = os.waitid(os.P_PIDFD, started.pidfd, os.WEXITED)
     assert found is not None
     return found.si_status if found.si_code == os.CLD_EXITED else 128 + found.si_status
@@ -73,7 +86,9 @@ def _signals(started: Started | Entered) -> Iterator[None]:
     def resize(_number: int, _frame: object) -> None:
         from onggi.kernel import tty
 
-        if started.console >= 0 and os.isatty(0):
+        if started.console < 0 or not os.isatty(0):
+            return
+        with suppress(OSError):  # ours or the container's has hung up
             tty.set_size(started.console, *reversed(os.get_terminal_size(0)))
 
     for number in passed_on():
@@ -81,43 +96,3 @@ def _signals(started: Started | Entered) -> Iterator[None]:
             signals.handle(number, resize if number == signals.WINCH else forward)
     signals.mask(signals.UNBLOCK, passed_on())
     yield
-
-
-def _stand_between(started: Started | Entered) -> None:
-    """Copy between our terminal, or whatever 0 and 1 are, and the container's, until it hangs up."""
-    import select
-    import termios
-    import tty as terminal
-
-    with ExitStack() as undo:
-        if os.isatty(0):
-            before = termios.tcgetattr(0)
-            undo.callback(termios.tcsetattr, 0, termios.TCSADRAIN, before)
-            terminal.setraw(0)
-        undo.callback(os.close, started.console)
-        poll = select.poll()
-        poll.register(0, select.POLLIN)
-        poll.register(started.console, select.POLLIN)
-        while True:
-            for number, _ in poll.poll():
-                data = _read(number)
-                if number == 0 and data:
-                    _write(started.console, data)
-                elif number == 0:
-                    poll.unregister(0)
-                elif data:
-                    _write(1, data)
-                else:
-                    return
-
-
-def _read(number: int) -> bytes:
-    try:
-        return os.read(number, _CHUNK)
-    except OSError:  # EIO: the last slave is closed
-        return b""
-
-
-def _write(number: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(number, data) :]

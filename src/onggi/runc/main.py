@@ -11,11 +11,16 @@ import os
 import sys
 
 from onggi.errors import Invalid, OnggiError, Unsupported
-from onggi.runc.words import Options, read_words
+from onggi.runc.words import Options, log_file, read_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
+
+NAME = os.environ.pop("ONGGI_OCI_AS", "") or sys.argv[0].rpartition("/")[2]
+"""What we were called as. Who puts us in the place of `runc` or `crun` has callers that ask for the name."""
+if NAME not in ("runc", "crun"):
+    NAME = "onggi-oci"
 
 _GLOBAL = {
     "root": "DIR",
@@ -25,6 +30,7 @@ _GLOBAL = {
     "systemd-cgroup": "",
     "cgroup-manager": "cgroupfs|systemd|disabled",
     "rootless": "true|false|auto",
+    "criu": "PATH",
     "version": "",
     "help": "",
 }
@@ -38,6 +44,7 @@ _OF_CREATE = {
     "no-pivot": "",
     "no-new-keyring": "",
     "preserve-fds": "N",
+    "no-subreaper": "",
 }
 _OF_BOTH = {
     "image-path": "DIR",
@@ -66,7 +73,7 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, str], dict[str, str]]] = {
         "create",
         "create and start a container",
         "ID",
-        {**_OF_CREATE, "detach": "", "keep": "", "no-subreaper": ""},
+        {**_OF_CREATE, "detach": "", "keep": ""},
         {"b": "bundle", "f": "config", "d": "detach"},
     ),
     "start": ("create", "let a created container's program begin", "ID", {}, {}),
@@ -140,7 +147,15 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, str], dict[str, str]]] = {
     "state": ("show", "what is known of a container, as JSON", "ID", {}, {}),
     "list": ("show", "all containers", "", {"format": "table|json", "quiet": ""}, {"f": "format", "q": "quiet"}),
     "kill": ("kill", "send a signal to a container's first process (TERM)", "ID [SIGNAL]", {"all": ""}, {"a": "all"}),
-    "delete": ("kill", "remove what a container left", "ID", {"force": ""}, {"f": "force"}),
+    "delete": (
+        "kill",
+        "remove what a container left",
+        "ID",
+        {"force": "", "regex": ""},
+        {"f": "force", "r": "regex"},
+    ),
+    "pause": ("freeze", "stop all processes of a container", "ID", {}, {}),
+    "resume": ("freeze", "let the processes of a paused container go on", "ID", {}, {}),
     "spec": ("show", "write a config.json to begin with", "", {"bundle": "DIR", "rootless": ""}, {"b": "bundle"}),
     "features": ("show", "what this runtime can do, as JSON", "", {}, {}),
 }
@@ -152,8 +167,9 @@ def main() -> NoReturn:
     """The console script: parse, do, exit."""
     options = Options({})
     command = ""
+    sys.argv[0] = NAME
     try:
-        options, words = read_words(sys.argv[1:], _GLOBAL, _GLOBAL_SHORT, "onggi-oci", anywhere=False)
+        options, words = read_words(sys.argv[1:], _GLOBAL, _GLOBAL_SHORT, NAME, anywhere=False)
         command = words[0] if words else ""
         status = _dispatch(options, words)
     except OnggiError as error:
@@ -162,6 +178,8 @@ def main() -> NoReturn:
         status = _complain(OnggiError("run", "onggi-oci", str(error)), options, command)
     except KeyboardInterrupt:
         status = 130
+    except Exception as error:  # noqa: BLE001 - the last frame: a fault of ours is told like any other, in the log, too
+        status = _complain(OnggiError("run", command, f"{type(error).__name__}: {error}"), options, command)
     sys.stdout.flush()
     _renew()
     os._exit(status)  # the interpreter's own end takes as long as a container's start
@@ -180,7 +198,7 @@ def _dispatch(options: Options, words: list[str]) -> int:
         return _help(words[1:])
     command, *rest = words
     if command not in COMMANDS:
-        raise Invalid("run command", command, "there is no such command", hint="onggi-oci --help")
+        return _help([command])
     module, _, usage, flags, short = COMMANDS[command]
     given, positional = read_words(
         rest, {**flags, "help": ""}, {**short, "h": "help"}, command, anywhere=not usage.endswith("…")
@@ -188,9 +206,7 @@ def _dispatch(options: Options, words: list[str]) -> int:
     if given.has("help"):
         return _help([command])
     check_count(command, usage, positional)
-    if options.has("log-format") and options.get("log-format") not in ("text", "json"):
-        raise Invalid("read", "--log-format", f"invalid log-format: {options.get('log-format')}")
-    _check_cgroup_manager(options)
+    _check_global(options)
     if command in _ENTERING:
         from onggi.runc.enclosed import ensure
 
@@ -200,12 +216,26 @@ def _dispatch(options: Options, words: list[str]) -> int:
     return status
 
 
+def _check_global(options: Options) -> None:
+    """What stands before the command; the log can be written, or nothing is begun."""
+    if options.get("log-format", "text") not in ("text", "json", ""):
+        raise Invalid("read", "--log-format", f"invalid log-format: {options.get('log-format')}")
+    if options.get("rootless", "auto") not in ("true", "false", "auto"):
+        raise Invalid("read", "--rootless", f"`{options.get('rootless')}` is none of true, false, auto")
+    log = log_file(options)
+    if log.startswith(("syslog:", "journald:")):
+        raise Unsupported("read", "--log", f"`{log}`: a log is a file here", hint="--log FILE")
+    if log:
+        os.close(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644))
+    _check_cgroup_manager(options)
+
+
 def _check_cgroup_manager(options: Options) -> None:
     """crun's name for the choice that `--systemd-cgroup` is."""
     manager = "systemd" if options.has("systemd-cgroup") else options.get("cgroup-manager", "cgroupfs")
-    if manager in ("systemd", "disabled"):
+    if manager == "systemd":
         raise Unsupported("read", f"--cgroup-manager {manager}", "it is not supported yet")
-    if manager != "cgroupfs":
+    if manager not in ("cgroupfs", "disabled"):
         raise Invalid("read", "--cgroup-manager", f"`{manager}` is none of cgroupfs, systemd, disabled")
 
 
@@ -215,25 +245,34 @@ def check_count(command: str, usage: str, words: list[str]) -> None:
     least = len([name for name in names if name[0] != "[" and name != "…"])
     most = len(names) if "…" not in usage else len(words)
     if not least <= len(words) <= most:
-        exact = f"exactly {least} argument(s)" if least == most else f"{least} to {most} argument(s)"
-        raise Invalid("run command", command, f"it takes {usage or 'no arguments'}: {exact}, not {len(words)}")
+        many = (
+            f"exactly {least}"
+            if least == most
+            else f"a minimum of {least}"
+            if least > len(words)
+            else f"a maximum of {most}"
+        )
+        takes = f"it takes {usage}" if usage else "it takes none"
+        raise Invalid("run command", command, f'"{command}" requires {many} argument(s): {takes}, not {len(words)}')
 
 
 def _version() -> int:
-    from onggi.oci.runtime import VERSION
-    from onggi.wire.versions import ONGGI
+    from onggi.runc.usage import version
 
-    sys.stdout.write(f"onggi-oci version {ONGGI}\nspec: {VERSION}\n")
+    sys.stdout.write(version(NAME))
     return 0
 
 
 def _help(words: list[str]) -> int:
     from onggi.runc.usage import of_all, of_command
 
-    known = [word for word in words if word in COMMANDS]
-    sys.stdout.write(of_command(known[0], COMMANDS[known[0]]) if known else of_all(COMMANDS, _GLOBAL))
-    if words and not known:
-        raise Unsupported("show help for", words[0], "there is no such command")
+    if not words:
+        sys.stdout.write(of_all(NAME, COMMANDS, _GLOBAL, _GLOBAL_SHORT))
+        return 0
+    if words[0] not in COMMANDS:
+        sys.stderr.write(f"No help topic for '{words[0]}'\n")
+        return 3
+    sys.stdout.write(of_command(NAME, words[0], COMMANDS[words[0]]))
     return 0
 
 
@@ -241,7 +280,7 @@ def _complain(error: OnggiError, options: Options, command: str) -> int:
     """Tell the error on stderr, and in the log that a container manager reads; the exit status."""
     from onggi.runc.logging import complain
 
-    complain(error, options)
+    complain(error, options, command)
     return 255 if command == "exec" else 1
 
 

@@ -7,7 +7,6 @@ import sys
 
 from onggi import documents
 from onggi.errors import Invalid, NotFound, OnggiError
-from onggi.kernel.cgroup.detect import detect
 from onggi.runc import state
 
 TYPE_CHECKING = False
@@ -23,7 +22,8 @@ def ps(options: Options, given: Options, container_id: str, *words: str) -> int:
     style = given.get("format", "table")
     if style not in ("table", "json"):
         raise Invalid("ps", "--format", f"invalid format option: {style!r} is neither table nor json")
-    kept, layout = state.read(state.root(options), container_id), detect()
+    kept = state.read(state.root(options), container_id)
+    layout = state.layout_of(kept)
     pids = layout.pids(kept["cgroup"]) if layout.exists(kept["cgroup"]) else ()
     if style == "json":
         text = documents.dumps(list(pids) or None).decode() + "\n"

@@ -7,7 +7,6 @@ import os
 from onggi.errors import Unavailable
 from onggi.runc import create, criu_flags, state
 from onggi.runtime import restore as runtime
-from onggi.trace import Trace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from onggi.runc.words import Options
     from onggi.runtime.container import Started
     from onggi.runtime.request import Request
+    from onggi.trace import Trace
 
 
 def restore(options: Options, given: Options, container_id: str) -> int:
@@ -29,23 +29,20 @@ def restore(options: Options, given: Options, container_id: str) -> int:
 
         warn("--no-pivot: how a restored container leaves the old root is CRIU's choice", options)
 
-    def begin(request: Request, config: dict[str, Any], layout: Layout) -> Started:
-        trace = Trace()
-        try:
-            started = runtime.start(request, layout, wish, os.path.join(state.root(options), container_id), trace)
-        finally:
-            if options.has("debug"):
-                from onggi.runc.logging import debug_trace
+    def begin(request: Request, layout: Layout, trace: Trace, kept: dict[str, Any]) -> Started:
+        """Restore it; who may enter it from then on must know in which namespaces it is."""
 
-                debug_trace(trace, options)
-        _note_clocks(config, started.namespaces["time"])
-        return started
+        def born(pid: int, namespaces: dict[str, int]) -> None:
+            _note_clocks(kept["config"], namespaces["time"])
+            state.born(kept, pid)
+
+        return runtime.start(request, layout, wish, kept["directory"], trace, born)
 
     return create.make(options, given, container_id, detach=given.has("detach"), waits=False, begin=begin)
 
 
 def _note_clocks(config: dict[str, Any], time: int) -> None:
-    """CRIU gives a container a time namespace whether it had one or not: who enters later must know of it."""
+    """CRIU gives a container a time namespace whether it had one or not."""
     namespaces = config["linux"]["namespaces"]
     if time != os.stat("/proc/self/ns/time").st_ino and all(namespace["type"] != "time" for namespace in namespaces):
         namespaces.append({"type": "time"})

@@ -1,10 +1,13 @@
 """The state of containers that `onggi-oci` made: one directory each below its root.
 
-    ROOT/ID/state.json      ociVersion, id, pid, bundle, created, config, …, and what tells a pid from its successor
+    ROOT/ID/status          ociVersion, id, pid, bundle, created, config, …, and what tells a pid from its successor
+    ROOT/ID/creator         who is making the container, as long as it is being made
     ROOT/ID/exec.fifo       while the container waits for `start`
 
-The document is written aside and renamed, so a reader finds a whole one or none. Whether the container runs is asked of
-the kernel each time, never remembered. Callers: the commands. Read next: the runtime specification's runtime.md.
+The document is written aside and renamed, so a reader finds a whole one or none. It is there before anything else of the
+container is, without a pid, and again with its pid before any program of it can run: whoever makes it may be killed at any
+instruction, and `delete` knows what there is to remove. Whether the container runs is asked of the kernel each time, never
+remembered. Callers: the commands. Read next: the runtime specification's runtime.md.
 """
 
 from __future__ import annotations
@@ -13,21 +16,22 @@ import os
 
 from onggi import documents
 from onggi.errors import Conflict, Invalid, NotFound, OnggiError
+from onggi.kernel.cgroup.detect import detect
+from onggi.kernel.cgroup.layout import NONE, Layout
 from onggi.oci.runtime import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
-    from onggi.kernel.cgroup.layout import Layout
     from onggi.runc.words import Options
 
     Json: TypeAlias = dict[str, Any]
 
-_NAME, FIFO = "state.json", "exec.fifo"
+_NAME, FIFO, _CREATOR = "status", "exec.fifo", "creator"
 _SIGNS = frozenset("_+-.ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
 _LONGEST = 1024
-_OURS = ("cgroup", "started", "config", "new_keyring", "streams")
+_OURS = ("cgroup", "cgroup_paths", "started", "config", "external_descriptors", "fifo", "directory", "new_keyring")
 """Members of the document that are ours, not the specification's."""
 
 
@@ -42,69 +46,122 @@ def root(options: Options) -> str:
 
 def checked_id(container_id: str) -> str:
     """The id, if it can name a directory."""
-    if not 0 < len(container_id) <= _LONGEST or container_id in (".", "..") or set(container_id) - _SIGNS:
-        raise Invalid("read container id", container_id, "invalid id format: letters, digits and the signs _ + - .")
+    if not container_id:
+        raise Invalid("read container id", container_id, "container id cannot be empty")
+    strange = next((sign for sign in container_id if sign not in _SIGNS), "")
+    if strange or len(container_id) > _LONGEST or container_id[0] == ".":
+        cause = (
+            f"invalid character `{strange}` in the container ID" if strange else "it begins with a dot or is too long"
+        )
+        raise Invalid("read container id", container_id, f"invalid container ID format: {cause}")
     return container_id
 
 
 def reserve(root: str, container_id: str) -> str:
-    """Make the container's directory; Conflict when the id is in use."""
+    """Make the container's directory, with us as its creator; Conflict when the id is in use."""
     directory = os.path.join(root, checked_id(container_id))
     os.makedirs(root, 0o711, exist_ok=True)
     try:
         os.mkdir(directory, 0o711)
     except FileExistsError as error:
-        hint = f"onggi-oci delete {container_id}" if os.path.exists(os.path.join(directory, _NAME)) else ""
+        hint = f"onggi-oci delete {container_id}"
         raise Conflict("create container", container_id, "container with given ID already exists", hint=hint) from error
+    _put(directory, _CREATOR, f"{os.getpid()} {_started(os.getpid())}".encode())
     return directory
 
 
+def made(directory: str) -> None:
+    """The container is there: it needs its creator no more."""
+    os.unlink(os.path.join(directory, _CREATOR))
+
+
+def creator(directory: str) -> int:
+    """The pid of the process that is making this container; 0 when nobody is."""
+    try:
+        with open(os.path.join(directory, _CREATOR), "rb") as file:
+            pid, started = map(int, file.read().split())
+    except (OSError, ValueError):  # it is made; or its creator was killed before it could say who it is
+        return 0
+    return pid if started and _started(pid) == started else 0
+
+
 def release(directory: str) -> None:
-    """Remove the container's directory."""
-    for name in os.listdir(directory):
-        os.unlink(os.path.join(directory, name))
-    os.rmdir(directory)
+    """Remove the container's directory with all that is in it; that another did so is fine."""
+    try:
+        with os.scandir(directory) as entries:
+            found = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        for path, is_directory in found:
+            if is_directory:
+                release(path)
+            else:
+                os.unlink(path)
+        os.rmdir(directory)
+    except FileNotFoundError:
+        return
 
 
-def document(container_id: str, pid: int, bundle: str, config: Json, rootfs: str, cgroup: str, created: str) -> Json:
-    """What is kept of a container that runs."""
+def document(directory: str, bundle: str, config: Json, rootfs: str, cgroup: str, created: str, layout: Layout) -> Json:
+    """What is kept of a container that has no process yet; `cgroup` is its group's path in that layout."""
     return {
-        "ociVersion": VERSION,
-        "id": container_id,
-        "pid": pid,
+        "ociVersion": str(config.get("ociVersion") or VERSION),
+        "id": os.path.basename(directory),
+        "pid": 0,
+        "status": "",
         "bundle": bundle,
         "rootfs": rootfs,
         "created": created,
-        "owner": "root" if os.geteuid() == 0 else str(os.geteuid()),
         "annotations": config.get("annotations") or {},
+        "owner": "root" if os.geteuid() == 0 else str(os.geteuid()),
+        "directory": directory,
         "cgroup": cgroup,
-        "started": _started(pid),
+        "cgroup_paths": layout.paths(cgroup) if cgroup else {},
+        "started": 0,
         "config": config,
+        "external_descriptors": documents.dumps([_descriptor(number) for number in (0, 1, 2)]).decode(),
     }
 
 
-def write(directory: str, kept: Json) -> None:
-    """Keep it, whole or not at all."""
-    new = os.path.join(directory, f".{_NAME}.new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+def _descriptor(number: int) -> str:
+    """What a stream of ours is, and so the container's: a checkpoint has to say which were not its own."""
     try:
-        os.write(descriptor, documents.dumps(kept))
+        return os.readlink(f"/proc/self/fd/{number}")
+    except OSError:
+        return ""
+
+
+def born(kept: Json, pid: int) -> None:
+    """Keep the pid of its first process, which has not run anything yet."""
+    kept["pid"], kept["started"] = pid, _started(pid)
+    write(kept)
+
+
+def write(kept: Json) -> None:
+    """Keep it, whole or not at all."""
+    directory = kept["directory"]
+    _put(directory, f".{_NAME}.new", documents.dumps(kept))
+    os.rename(os.path.join(directory, f".{_NAME}.new"), os.path.join(directory, _NAME))
+
+
+def _put(directory: str, name: str, data: bytes) -> None:
+    path = os.path.join(directory, name)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, data)
     finally:
         os.close(descriptor)
-    os.rename(new, os.path.join(directory, _NAME))
 
 
 def read(root: str, container_id: str) -> Json:
     """What is kept of this container; NotFound when nothing is."""
-    path = os.path.join(root, checked_id(container_id), _NAME)
+    directory = os.path.join(root, checked_id(container_id))
     try:
-        with open(path, "rb") as file:
+        with open(os.path.join(directory, _NAME), "rb") as file:
             kept: Json = documents.loads(file.read())
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotFound("find container", container_id, "container does not exist") from error
     except ValueError as error:
         raise Invalid("read state of container", container_id, str(error)) from error
-    return kept
+    return {**kept, "directory": directory}
 
 
 def every(root: str) -> list[Json]:
@@ -124,7 +181,16 @@ def every(root: str) -> list[Json]:
 
 def is_running(kept: Json) -> bool:
     """Whether its first process lives, and no other has its pid by now."""
-    return bool(kept["pid"] > 0 and _started(kept["pid"]) == kept["started"])
+    return bool(kept["pid"] > 0 and kept["started"] and _started(kept["pid"]) == kept["started"])
+
+
+def is_same(kept: Json) -> bool:
+    """Whether the container of this id is still the one of this document."""
+    try:
+        found = read(os.path.dirname(kept["directory"]), kept["id"])
+    except OnggiError:
+        return False
+    return bool((found["pid"], found["started"]) == (kept["pid"], kept["started"]))
 
 
 def open_process(kept: Json) -> int:
@@ -139,19 +205,27 @@ def open_process(kept: Json) -> int:
     return -1
 
 
-def status(kept: Json, layout: Layout) -> str:
-    """created, running, paused or stopped, as the kernel has it now."""
+def layout_of(kept: Json, host: Layout | None = None) -> Layout:
+    """The layout in which `kept["cgroup"]` is the path of the container's group; without hierarchies when it has none."""
+    return (host or detect()).of_paths(kept["cgroup"], kept["cgroup_paths"]) if kept["cgroup"] else NONE
+
+
+def status(kept: Json, host: Layout) -> str:
+    """creating, created, running, paused or stopped, as the kernel has it now."""
+    if creator(kept["directory"]):
+        return "creating"
     if not is_running(kept):
         return "stopped"
+    layout = layout_of(kept, host)
     if layout.exists(kept["cgroup"]) and layout.is_frozen(kept["cgroup"]):
         return "paused"
     return "created" if kept.get("fifo") and os.path.exists(kept["fifo"]) else "running"
 
 
 def shown(kept: Json, layout: Layout) -> Json:
-    """The document that `state` prints: the specification's members, and runc's."""
+    """The document that `state` prints: the specification's members, and runc's, in runc's order."""
     now = status(kept, layout)
-    public = {name: value for name, value in kept.items() if name not in (*_OURS, "fifo")}
+    public = {name: value for name, value in kept.items() if name not in _OURS}
     if not public["annotations"]:
         del public["annotations"]
     return {**public, "status": now, "pid": kept["pid"] if now != "stopped" else 0}
@@ -165,9 +239,16 @@ def run_hooks(kept: Json, kind: str, status: str) -> list[str]:
     from onggi.runtime import hooks
 
     spec = parse(kept["config"])
-    annotations = tuple((name, str(value)) for name, value in spec.annotations.items())
-    told = hooks.State(spec.version, kept["id"], kept["bundle"], annotations)
-    return hooks.run_all(kind, spec.hooks[kind], told.document(status, kept["pid"] if status != "stopped" else 0))
+    return hooks.run_all(kind, spec.hooks[kind], told(kept, status, kept["pid"] if status != "stopped" else 0))
+
+
+def told(kept: Json, status: str, pid: int) -> Json:
+    """The state as hooks and seccomp agents are told it (runtime.md, "State")."""
+    from onggi.runtime import hooks
+
+    version = kept["config"].get("ociVersion", VERSION)
+    annotations = hooks.texts(kept["annotations"])
+    return hooks.State(version, kept["id"], kept["bundle"], annotations).document(status, pid)
 
 
 def _started(pid: int) -> int:

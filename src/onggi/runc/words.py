@@ -39,6 +39,11 @@ class Options:
             raise Invalid("read", f"--{name}", f"{self._given[name][-1]!r} is no whole number") from None
 
 
+def log_file(options: Options) -> str:
+    """The file of `--log`, plainly or in crun's form `file:PATH`; empty for none."""
+    return options.get("log").removeprefix("file:")
+
+
 def read_words(
     words: list[str], flags: Mapping[str, str], short: Mapping[str, str], command: str, *, anywhere: bool
 ) -> tuple[Options, list[str]]:

@@ -1,7 +1,6 @@
-"""Steps that say on which processors a process may run: sched_setaffinity(2), `process.execCPUAffinity`.
+"""The step that says on which processors a process may run: sched_setaffinity(2), `process.execCPUAffinity`.
 
-A process that is started should not be bound to the processors that whoever started it is bound to; the group it joins
-bounds it anyway. You come from `steps`; the order is the plans'.
+Loaded with a plan that has one only; what all others do is `surroundings.ResetAffinity`. You come from `entry`.
 """
 
 from __future__ import annotations
@@ -11,9 +10,6 @@ import os
 from onggi.oci.ranges import parse_ranges
 from onggi.runtime.steps import Context
 from onggi.values import dataclass
-
-_ALL = range(1024)
-"""More than nearly any machine has; the kernel takes those that are there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +24,6 @@ class SetAffinity:
 
     def apply(self, context: Context) -> None:
         os.sched_setaffinity(0, self.processors)
-
-
-@dataclass(frozen=True, slots=True)
-class ResetAffinity:
-    """Run on any processor that the group has, whatever those are that we run on ourselves."""
-
-    why: str
-
-    def describe(self) -> str:
-        return "taskset -pc 0- $$"
-
-    def apply(self, context: Context) -> None:
-        try:
-            os.sched_setaffinity(0, _ALL)
-        except OSError as error:  # some sandboxes do not let anybody choose
-            context.warnings.append(f"the processors are those of the runtime: {error.strerror}")
 
 
 def processors(text: str) -> tuple[int, ...]:

@@ -1,7 +1,8 @@
 """The part of a plan that the container's first process and every later one have in common: from our rights to theirs.
 
 Pure, as `plan` is, and as much a matter of order: the working directory while we may still walk to it, capabilities after
-the user is set, because to set it needs them. You come from `plan` or `entry`; the steps are in `rights`.
+the user is set, because to set it needs them. You come from `plan` or `entry`; the steps are in `rights`, `terminal`,
+`limits`, `attributes`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,22 @@ if TYPE_CHECKING:
     from onggi.oci.runtime import Json
 
 _UMASK = 0o022
+
+
+def open_terminal(process: Process) -> Iterator[Step]:
+    """A terminal, while we may still open what we like."""
+    if process.terminal:
+        from onggi.runtime import terminal
+
+        yield terminal.OpenTerminal(process.console_size, "process.terminal: from the container's own devpts")
+
+
+def take_terminal(process: Process) -> Iterator[Step]:
+    """The terminal is the new session's."""
+    if process.terminal:
+        from onggi.runtime import terminal
+
+        yield terminal.TakeTerminal("process.terminal")
 
 
 def limits(process: Process, *, best_effort: bool) -> Iterator[Step]:

@@ -7,13 +7,12 @@ and `main` (`onggi-oci`), each a process with one thread. You come from there; t
 from __future__ import annotations
 
 import os
-import select
 import sys
 import time
 
 from onggi import documents
 from onggi.errors import OnggiError, StartFailed
-from onggi.kernel import capability, process, signals, sockets
+from onggi.kernel import capability, process, sockets
 from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import Clone
 from onggi.kernel.sockets import SHUT_WR, Socket
@@ -27,13 +26,8 @@ from onggi.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
-
-
-def read_request(memory: int) -> Request:
-    """The request in a memory file."""
-    size = os.fstat(memory).st_size
-    return from_json(documents.loads(os.pread(memory, size, 0)))
 
 
 @dataclass(slots=True)
@@ -54,7 +48,7 @@ class Started:
     def rows(self, keepers: Trace) -> list[list[Any]]:
         """The whole trace: the keeper's own events, and the init's, each with the plan's reason."""
         why = {step.describe(): step.why for _, step in self.plan.in_order()}
-        steps = (*self.plan.inside, *self.plan.after)
+        steps = (*self.plan.inside, *self.plan.after, *self.plan.last)
         pairs = zip(steps, self.times[::2], self.times[1::2], strict=False)
         done = [*init.rows(keepers.events), *(["init", s.describe(), began, lasted, ""] for s, began, lasted in pairs)]
         return [[*row, why.get(row[1], "")] for row in done]
@@ -83,9 +77,11 @@ def start(
     network_ahead: int = -1,
     *,
     for_parent: bool = False,
+    born: Callable[[int], None] | None = None,
 ) -> Started:
     """Carry out the plan up to the container's first instruction; on failure nothing is left and it says why.
 
+    `born` is told the init's pid before any program of the container, or a hook, runs.
     `network_ahead` is a namespace from `make_network_ahead`, borrowed, or -1. With `for_parent` the container is our
     parent's child (CLONE_PARENT), who collects it.
     """
@@ -94,7 +90,7 @@ def start(
     if not plan.clone.flags & Clone.NEWNET:
         context.network = network_ahead
     with ExitStack() as undo:
-        undo.callback(remove_cgroup, layout, request.spec.cgroups_path)
+        undo.callback(undo_cgroup, context, request.spec.cgroups_path)
         carry_out(plan.before, context)
         ours, theirs = sync.pair()
         undo.callback(ours.close)
@@ -104,10 +100,13 @@ def start(
             context.born_inside = born_inside
             context.keeper = theirs
             init.run(plan, request, context, stdio)
-        undo.callback(end, pid, pidfd, for_parent=for_parent)
+        undo.callback(process.kill, pid, pidfd, for_parent=for_parent)
         theirs.close()
         context.child = pid
-        outcome = _lead(plan, context, ours)
+        if born:
+            born(pid)
+        outcome = sync.Outcome(on_listener=_listener(request, pid, pidfd))
+        _lead(plan, context, ours, outcome)
         if outcome.failure or not outcome.executing:
             _write_failed_trace(trace, outcome)
         sync.raise_failure(outcome)
@@ -134,10 +133,19 @@ def _clone(plan: Plan, request: Request, context: Context, *, for_parent: bool) 
     return group is not None, pid, pidfd
 
 
-def _lead(plan: Plan, context: Context, ours: Socket) -> sync.Outcome:
+def _listener(request: Request, pid: int, pidfd: int) -> Callable[[int], None] | None:
+    """What to do with the listener of the init's filter, if it is to have one."""
+    if not request.listener:
+        return None
+    from onggi.runtime import hooks, notify
+
+    state = hooks.State(request.spec.version, request.id, request.bundle, hooks.texts(request.spec.annotations))
+    return notify.handler(request.listener, pidfd, pid, state.document("creating", pid))
+
+
+def _lead(plan: Plan, context: Context, ours: Socket, outcome: sync.Outcome) -> None:
     """The keeper's side of the protocol. When the init is gone early, its own failure is the one that counts."""
     failure: StartFailed | None = None
-    outcome = sync.Outcome()
     try:
         if plan.mapping:
             carry_out(plan.mapping, context)
@@ -155,7 +163,6 @@ def _lead(plan: Plan, context: Context, ours: Socket) -> sync.Outcome:
     sync.wait_outcome(ours, outcome)
     if failure and not outcome.failure:
         raise failure
-    return outcome
 
 
 def _write_failed_trace(trace: Trace, outcome: sync.Outcome) -> None:
@@ -163,26 +170,27 @@ def _write_failed_trace(trace: Trace, outcome: sync.Outcome) -> None:
         trace.saw(Event(who, step, started, lasted, error))
 
 
-def end(pid: int, pidfd: int, *, for_parent: bool) -> None:
-    """Kill the init and wait until it is dead."""
-    signals.send_to_pidfd(pidfd, signals.KILL)
-    if for_parent:
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        poll.poll()
-    else:
-        os.waitpid(pid, 0)
-    os.close(pidfd)
+def undo_cgroup(context: Context, path: str) -> None:
+    """As `remove_cgroup`, if there is a group by now; what was there before us stays."""
+    if context.group is not None:
+        _clear(path, context.layout, context.group)
 
 
 def remove_cgroup(layout: Layout, path: str) -> None:
     """Kill whoever is in the group and remove it; what hinders that is told, and does not hide the first failure."""
     if path:
-        try:
-            layout.kill(path)
+        _clear(path, layout)
+
+
+def _clear(path: str, layout: Layout, made: tuple[str, ...] | None = None) -> None:
+    try:
+        layout.kill(path)
+        if made is not None:
+            layout.discard(made)
+        else:
             layout.remove(path)
-        except OnggiError as error:
-            sys.stderr.write(f"{error}\n")
+    except OnggiError as error:
+        sys.stderr.write(f"{error}\n")
 
 
 def warm_up(layout: Layout) -> None:

@@ -1,4 +1,4 @@
-"""Steps for the container's /dev: nodes, links, the terminal.
+"""Steps for the container's /dev: nodes, links, the console.
 
 What an image or a shared directory has in a node's place is looked at, never trusted. You come from `steps`; the order is
 `plan`'s; read next: `covers`.
@@ -13,7 +13,6 @@ import stat
 
 from onggi.errors import Invalid
 from onggi.kernel import mount as kernel_mount
-from onggi.kernel import sockets, tty
 from onggi.runtime.mounts import directory_of, put
 from onggi.runtime.steps import Context
 from onggi.values import dataclass
@@ -102,29 +101,15 @@ class MakeLink:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenConsole:
-    """A terminal from the container's own devpts, its master sent to the keeper."""
+class ShowConsole:
+    """The container's terminal at /dev/console."""
 
-    size: tuple[int, int] | None
     why: str
 
     def describe(self) -> str:
-        return "open /dev/ptmx; mount --bind /dev/pts/0 /dev/console"
+        return "mount --bind /dev/pts/0 /dev/console"
 
     def apply(self, context: Context) -> None:
-        master = tty.open_master(context.root)
-        try:
-            tty.unlock(master)
-            if self.size:
-                tty.set_size(master, *self.size)
-            context.console = tty.open_peer(master)
-            self._show(context)
-            assert context.keeper is not None
-            sockets.send_descriptors(context.keeper, b'{"console": true}', [master])
-        finally:
-            os.close(master)
-
-    def _show(self, context: Context) -> None:
         peer = kernel_mount.clone_tree(f"/proc/self/fd/{context.console}", recursive=False)
         try:
             put(peer, "/dev/console", context)

@@ -14,7 +14,6 @@ from onggi.kernel import process
 from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import Clone
 from onggi.runtime import init, sync
-from onggi.runtime.container import end
 from onggi.runtime.entry import Entry, Plan, build
 from onggi.runtime.steps import Context, carry_out
 from onggi.trace import Event, Trace
@@ -73,19 +72,23 @@ def start(
             _join(plan, entry, context, stdio)
         theirs.close()
         undo.callback(_end_process, outcome, for_parent=for_parent)
-        undo.callback(end, pid, pidfd, for_parent=for_parent)
-        _lead(ours, outcome)
+        undo.callback(process.kill, pid, pidfd, for_parent=for_parent)
+        _lead(ours, outcome, entry)
         for who, step, started, lasted, error in outcome.trace:
             trace.saw(Event(who, step, started, lasted, error))
         sync.raise_failure(outcome)
         undo.pop_all()
     ours.close()
-    end(pid, pidfd, for_parent=for_parent)
+    process.kill(pid, pidfd, for_parent=for_parent)
     return Entered(outcome.pid, outcome.pidfd, outcome.console, plan, outcome.times, outcome.warnings)
 
 
-def _lead(ours: Socket, outcome: sync.Outcome) -> None:
+def _lead(ours: Socket, outcome: sync.Outcome, entry: Entry) -> None:
     if sync.wait_born(ours, outcome):
+        if entry.listener:
+            from onggi.runtime import notify
+
+            outcome.on_listener = notify.handler(entry.listener, outcome.pidfd, outcome.pid, entry.state)
         try:
             sync.send(ours, {"go": "born"})
         except OSError:
@@ -95,7 +98,7 @@ def _lead(ours: Socket, outcome: sync.Outcome) -> None:
 
 def _end_process(outcome: sync.Outcome, *, for_parent: bool) -> None:
     if outcome.pidfd >= 0:
-        end(outcome.pid, outcome.pidfd, for_parent=for_parent)
+        process.kill(outcome.pid, outcome.pidfd, for_parent=for_parent)
     if outcome.console >= 0:
         os.close(outcome.console)
 
@@ -141,7 +144,7 @@ def _join(plan: Plan, entry: Entry, context: Context, stdio: tuple[int, int, int
         *first, last = plan.own
         carry_out(first, context)
         times = [number for event in trace.events for number in (event.started, event.lasted)]
-        sync.send(keeper, {"times": times, "warnings": context.warnings, "executing": True})
+        sync.tell(keeper, {"times": times, "warnings": context.warnings, "executing": True})
         trace.events.clear()
         carry_out((last,), context)
     except OnggiError as error:

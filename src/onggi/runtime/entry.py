@@ -12,7 +12,7 @@ would be lost by it: then the process itself drops them, after it.
 
 Why this order: groups first, so that limits hold; hard rlimits before a user namespace, in which none can be raised; the
 host's files before the mount namespace, after which the host's names lead to the container's files. You come from
-`runc/exec`; the steps are in `joins`, `rights`, `surroundings`, `affinity`; the next door is `enter`.
+`runc/exec`; the steps are in `joins` and `rights`; the next door is `enter`.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from __future__ import annotations
 from onggi.kernel.cgroup.limits import Write
 from onggi.kernel.flags import Clone
 from onggi.oci.runtime import Process
-from onggi.runtime import affinity, becoming, joins, rights, surroundings
+from onggi.runtime import becoming, joins, rights
 from onggi.runtime.steps import Step
-from onggi.values import dataclass
+from onggi.values import dataclass, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from onggi.oci.runtime import Json
+    from onggi.runtime.request import Listener
 
 _FLAGS = {
     "user": Clone.NEWUSER,
@@ -66,6 +67,10 @@ class Entry:
     seccomp: str = ""
     """The file of the compiled filter; empty for none."""
     seccomp_flags: int = 0
+    listener: Listener | None = None
+    """With a filter that has calls to be answered by somebody else."""
+    state: Json = field(default_factory=dict)
+    """The container's, which that somebody is told (runtime.md, "State")."""
     new_keyring: bool = True
     kept_fds: int = 0
     """Descriptors from 3 on that are the program's."""
@@ -79,7 +84,11 @@ class Entry:
     def affinity(self, moment: str) -> tuple[int, ...]:
         """`process.execCPUAffinity`'s processors, `initial` or `final`; empty when it says nothing."""
         text = (self.process.exec_cpu_affinity or {}).get(moment)
-        return affinity.processors(text) if text else ()
+        if not text:
+            return ()
+        from onggi.runtime import affinity
+
+        return affinity.processors(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +129,10 @@ def _join(entry: Entry, *, ahead: bool) -> Iterator[Step]:
         flags |= _FLAGS[kind]
     yield joins.EnterNamespaces(flags, "linux.namespaces: from here on names lead to the container's files")
     if "user" in entry.namespaces:
-        yield surroundings.BecomeRoot("linux.namespaces: everything below needs root of the user namespace")
+        yield rights.BecomeRoot("linux.namespaces: everything below needs root of the user namespace")
     yield joins.FindRoot("what lies below is the container's, and looked up as such")
     yield _user(entry)
-    if process.terminal:
-        yield joins.OpenTerminal(process.console_size, "process.terminal")
+    yield from becoming.open_terminal(process)
     if entry.new_keyring:
         yield rights.NewKeyring(f"_ses.{entry.id}", "a keyring of its own")
     if ahead:
@@ -136,15 +144,21 @@ def _join(entry: Entry, *, ahead: bool) -> Iterator[Step]:
 def _groups(entry: Entry) -> Iterator[Step]:
     initial, final = entry.affinity("initial"), entry.affinity("final")
     if initial:
-        yield affinity.SetAffinity(initial, "process.execCPUAffinity.initial: until it is in the group")
+        yield _bind(initial, "process.execCPUAffinity.initial: until it is in the group")
     if entry.groups:
         container = 0 if entry.groups_named else entry.container
         why = "linux.cgroupsPath: limits hold from the first instruction on"
         yield joins.JoinGroups(entry.groups, entry.unified, container, why)
     if final:
-        yield affinity.SetAffinity(final, "process.execCPUAffinity.final")
+        yield _bind(final, "process.execCPUAffinity.final")
     elif not initial:
-        yield affinity.ResetAffinity("its processors are the group's, not the caller's")
+        yield rights.ResetAffinity("its processors are the group's, not the caller's")
+
+
+def _bind(processors: tuple[int, ...], why: str) -> Step:
+    from onggi.runtime import affinity
+
+    return affinity.SetAffinity(processors, why)
 
 
 def _user(entry: Entry) -> Step:
@@ -157,9 +171,11 @@ def _user(entry: Entry) -> Step:
 
 def _own(entry: Entry, *, ahead: bool) -> Iterator[Step]:
     process = entry.process
-    yield rights.NewSession("", "its own session and terminal")
+    yield rights.NewSession("", "its own session")
+    yield from becoming.take_terminal(process)
     yield from becoming.limits(process, best_effort=entry.best_effort)
     yield from becoming.attributes(process, entry.personality, entry.memory_policy, entry.cpus)
+    yield rights.CloseRest(entry.kept_fds, "what is open by mistake is not the program's")
     if not process.no_new_privileges:  # without no_new_privs it takes CAP_SYS_ADMIN
         yield from becoming.load_filter(entry.seccomp, entry.seccomp_flags)
     if not ahead:
@@ -167,4 +183,4 @@ def _own(entry: Entry, *, ahead: bool) -> Iterator[Step]:
         yield becoming.program(process)
     if process.no_new_privileges:
         yield from becoming.load_filter(entry.seccomp, entry.seccomp_flags)
-    yield rights.Execute(process.args, entry.kept_fds, "process.args")
+    yield rights.Execute(process.args, "process.args")

@@ -6,6 +6,7 @@ You come from `steps`; the order is `plan`'s; read next: `kernel/seccomp`.
 from __future__ import annotations
 
 from onggi.kernel import seccomp
+from onggi.runtime import sync
 from onggi.runtime.steps import Context
 from onggi.values import dataclass
 
@@ -36,4 +37,7 @@ class LoadFilter:
         return "setpriv --seccomp-filter filter.bpf"
 
     def apply(self, context: Context) -> None:
-        seccomp.load_filter(context.filter, self.flags)
+        listener = seccomp.load_filter(context.filter, self.flags)
+        if self.flags & seccomp.NEW_LISTENER:
+            assert context.keeper is not None
+            sync.offer(context.keeper, listener)

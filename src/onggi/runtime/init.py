@@ -13,17 +13,17 @@ import sys
 from onggi.errors import OnggiError
 from onggi.kernel import signals
 from onggi.runtime import sync
-from onggi.runtime.plan import Plan
-from onggi.runtime.request import Request
 from onggi.runtime.steps import Context, carry_out
 from onggi.trace import Event, Trace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
+    from typing import Any, NoReturn
 
     from onggi.kernel.sockets import Socket
+    from onggi.runtime.plan import Plan
+    from onggi.runtime.request import Request
 
 
 def run(plan: Plan, request: Request, context: Context, stdio: tuple[int, int, int] | None) -> None:
@@ -51,9 +51,10 @@ def _carry_out(plan: Plan, context: Context, keeper: Socket, trace: Trace) -> No
         sync.send(keeper, {"mounted": True})
     sync.wait_go(keeper, "ready")
     carry_out(plan.after, context)
-    times = [number for event in trace.events for number in (event.started, event.lasted)]
     namespaces = _namespaces(context.proc)
-    sync.send(keeper, {"times": times, "warnings": context.warnings, "namespaces": namespaces, "executing": True})
+    carry_out(plan.last, context)
+    times = [number for event in trace.events for number in (event.started, event.lasted)]
+    sync.tell(keeper, {"times": times, "warnings": context.warnings, "namespaces": namespaces, "executing": True})
     trace.events.clear()
     if context.fifo >= 0:
         keeper.close()  # it has no more to do with us
@@ -84,10 +85,14 @@ def shut_imports() -> None:
 
 
 def reset(stdio: tuple[int, int, int] | None) -> None:
-    """Signals as a new process has them; the container's streams as 0, 1 and 2."""
+    """Signals as a new process has them; the container's streams as 0, 1 and 2.
+
+    The first process of a pid namespace gets only those that it has a handler for: what is to end it needs one. The execve
+    puts the default in its place.
+    """
     for number in signals.CAN_BE_DEFAULT:
         try:
-            signals.handle(number, signals.DEFAULT)
+            signals.handle(number, _end if number in signals.END_A_PROCESS else signals.DEFAULT)
         except (OSError, ValueError):  # the two that libc keeps for itself
             continue
     signals.mask(signals.SET, ())
@@ -95,14 +100,20 @@ def reset(stdio: tuple[int, int, int] | None) -> None:
         os.dup2(descriptor, place)
 
 
+def _end(number: int, _frame: object) -> NoReturn:
+    os._exit(128 + number)
+
+
 def tell_failure(keeper: Socket, error: OnggiError, trace: Trace, context: Context) -> None:
     """To the keeper; when it is gone, because we were only created, to the container's own stderr."""
     if context.keeper is None:
-        os.write(2, f"{error}\n".encode())
+        facts = error.facts
+        words = f"exec {facts['command']}: {facts['reason']}" if facts.get("call") == "execve" else str(error)
+        os.write(2, f"{words}\n".encode())
         os._exit(255)
     message = {"failed": error.to_fields(), "trace": rows(trace.events), "warnings": context.warnings}
     try:
-        sync.send(keeper, message)
+        sync.tell(keeper, message)
     except OSError:
         os._exit(2)  # the keeper is gone; nobody is left to be told
 

@@ -11,7 +11,7 @@ import os
 
 from onggi import documents
 from onggi.errors import KernelError, StartFailed
-from onggi.kernel import process, sockets, tty
+from onggi.kernel import process, sockets
 from onggi.kernel.cgroup.detect import here
 from onggi.kernel.cgroup.limits import Write, write
 from onggi.kernel.flags import Clone
@@ -122,30 +122,6 @@ class FindRoot:
 
     def apply(self, context: Context) -> None:
         context.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-
-
-@dataclass(frozen=True, slots=True)
-class OpenTerminal:
-    """A terminal from the container's own devpts, its master sent to whoever asked for the process."""
-
-    size: tuple[int, int] | None
-    """Rows, columns."""
-    why: str
-
-    def describe(self) -> str:
-        return "open /dev/pts/ptmx"
-
-    def apply(self, context: Context) -> None:
-        master = tty.open_master(context.root)
-        try:
-            tty.unlock(master)
-            if self.size:
-                tty.set_size(master, *self.size)
-            context.console = tty.open_peer(master)
-            assert context.keeper is not None
-            sockets.send_descriptors(context.keeper, b'{"console": true}', [master])
-        finally:
-            os.close(master)
 
 
 @dataclass(frozen=True, slots=True)

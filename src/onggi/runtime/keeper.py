@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 from onggi.errors import Invalid, OnggiError
 from onggi.kernel import process, tty
 from onggi.kernel.cgroup.layout import Layout
+from onggi.kernel.cgroup.usage import oom_kills
 from onggi.runtime import starter, sync
 from onggi.runtime.log import CHUNK, Writer
 from onggi.runtime.starter import say
@@ -72,7 +73,8 @@ def _reap_all() -> None:
 
 
 class Keeper:
-    """One container's keeper, made from what its starter hands over; `run` is the rest of its life."""
+    """The keeper of one container, or of one `exec` in it, made from what its starter hands over; `run` is the rest of its
+    life."""
 
     def __init__(self, facts: dict[str, Any], descriptors: list[int], layout: Layout) -> None:
         self.pidfd, control_number, log_number, *rest = descriptors
@@ -91,7 +93,8 @@ class Keeper:
         self.pending_input = b""
         self.stdin_ends = False
         self.poll = select.poll()
-        self.listener = self._listen(facts["run_dir"])
+        self._run_dir = os.open(facts["run_dir"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if facts["run_dir"] else -1
+        self.listener = self._listen() if self._run_dir >= 0 else None
         waiting: list[list[bool]] = facts["streams"]
         self._take_streams(rest[: len(rest) - len(waiting)])
         for number, (stdin, stdout, stderr) in zip(rest[len(rest) - len(waiting) :], waiting, strict=True):
@@ -110,8 +113,7 @@ class Keeper:
         for number in numbers:
             os.set_blocking(number, False)
 
-    def _listen(self, run_dir: str) -> socket.socket:
-        self._run_dir = os.open(run_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    def _listen(self) -> socket.socket:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         listener.bind(f"/proc/self/fd/{self._run_dir}/{SOCKET_NAME}")  # by descriptor: sun_path holds 107 bytes
         os.chmod(SOCKET_NAME, 0o600, dir_fd=self._run_dir)
@@ -126,7 +128,8 @@ class Keeper:
         wakeup = self._wake_on_children()
         self._reap_orphans()  # the starter may have ended before anybody listened
         self.poll.register(self.pidfd, _IN)
-        self.poll.register(self.listener, _IN)
+        if self.listener:
+            self.poll.register(self.listener, _IN)
         self.poll.register(wakeup, _IN)
         for descriptor in (*self.outputs, *self.controls):
             self.poll.register(descriptor, _IN)
@@ -174,7 +177,7 @@ class Keeper:
             self._serve_subscriber(self.subscribers[descriptor], events)
         elif descriptor == self.stdin:
             self._write_input()
-        elif descriptor == self.listener.fileno():
+        elif self.listener and descriptor == self.listener.fileno():
             connection, _ = self.listener.accept()
             connection.setblocking(False)
             self.controls[connection.fileno()] = connection
@@ -340,7 +343,9 @@ class Keeper:
         return {}
 
     def _write_record(self, name: str, record: dict[str, Any]) -> None:
-        """Whole or not at all, also when we are killed half-way."""
+        """Whole or not at all, also when we are killed half-way; who keeps an `exec` writes none."""
+        if self._run_dir < 0:
+            return
         new = f".{name}.new"
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         descriptor = os.open(new, flags, 0o600, dir_fd=self._run_dir)
@@ -361,7 +366,7 @@ class Keeper:
         oom, notes = False, []
         if path:
             try:
-                oom = self.layout.oom_kills(path) > 0
+                oom = oom_kills(self.layout, path) > 0
                 if not self.own_processes:  # with a pid namespace of its own everybody is dead by now
                     self.layout.kill(path)
             except OnggiError as error:
@@ -375,7 +380,8 @@ class Keeper:
         record = {"code": code, "oom": oom, "at": time.time_ns(), "pid": self.state["pid"], "notes": notes}
         record["log_lost"] = self.log.lost
         self._write_record(EXIT_NAME, record)
-        os.unlink(SOCKET_NAME, dir_fd=self._run_dir)
+        if self.listener:
+            os.unlink(SOCKET_NAME, dir_fd=self._run_dir)
         for control in list(self.controls.values()):
             say(control, {"exited": record})  # from here on the run directory may go at any moment
         self._send_rest()

@@ -260,6 +260,20 @@ class MountBind:
 
 
 @dataclass(frozen=True, slots=True)
+class MakeDirectory:
+    """The working directory is made when the image has none."""
+
+    path: str
+    why: str
+
+    def describe(self) -> str:
+        return f"mkdir -p {self.path}"
+
+    def apply(self, context: Context) -> None:
+        os.close(target(context, self.path, directory=True))
+
+
+@dataclass(frozen=True, slots=True)
 class PivotRoot:
     """Make the container's root this process's root and let the host's go."""
 

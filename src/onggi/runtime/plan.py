@@ -10,6 +10,7 @@ print. Nobody's kernel is touched here: what the plan needs to know of the machi
                       hooks      prestart, createRuntime                    (after "mounted")
     init     inside     cgroup, join namespaces, root, mounts, devices, names, masks      (after "mapped")
              after      createContainer hooks, network, cgroup namespace, covers, pivot, rights    (after "ready")
+             last       seccomp, where no_new_privs lets it wait until now
              at_start   startContainer hooks, exec      (at once; or, when it was only created, after `start`)
 
 Why this order: limits hold before the container's first instruction; the id maps come before anything that needs root
@@ -34,6 +35,8 @@ from onggi.values import dataclass, replace
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from onggi.kernel.cgroup.limits import Limits
 
 SHARED = "onggi-shared"
 """A mount's type: of another container, whose mount namespace is the mount's source."""
@@ -76,6 +79,7 @@ class Plan:
     inside: tuple[Step, ...]
     after: tuple[Step, ...]
     at_start: tuple[Step, ...]
+    last: tuple[Step, ...] = ()
     hooks: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -85,7 +89,7 @@ class Plan:
             ("keeper", (*self.before, self.clone, *self.mapping)),
             ("init", self.inside),
             ("keeper", (*self.beside, *self.hooks)),
-            ("init", (*self.after, *self.at_start)),
+            ("init", (*self.after, *self.last, *self.at_start)),
         ):
             for step in steps:
                 yield who, step
@@ -100,19 +104,21 @@ def build(request: Request, layout: Layout, *, network_ahead: bool = False) -> P
     spec = request.spec
     network_ahead = network_ahead and _new(spec, "network") and not _new(spec, "user")
     inside, mapping = tuple(_inside(request, layout, network_ahead=network_ahead)), tuple(_id_maps(request))
+    limits = layout.limits(spec.cgroups_path or "/", spec.resources)
     if _new(spec, "user"):
         handed, inside = _hand_over(request, inside)
         mapping += handed
     return Plan(
-        before=(*_hold(request), *_limits(spec, layout), *_birthplace(spec)),
+        before=(*_hold(request), *_limits(request, layout, limits), *_birthplace(spec)),
         clone=_namespaces(spec, network_ahead=network_ahead),
         mapping=mapping,
         beside=tuple(_beside(request)),
         inside=inside,
         after=tuple(_after(request, network_ahead=network_ahead)),
         at_start=tuple(_at_start(request)),
+        last=tuple(_last(request)),
         hooks=tuple(_hooks(request, "creating", "prestart", "createRuntime")),
-        warnings=tuple(missing.text() for missing in layout.missing(spec.resources)),
+        warnings=tuple(missing.text() for missing in limits.missing),
     )
 
 
@@ -126,18 +132,23 @@ def _hooks(request: Request, status: str, *kinds: str) -> Iterator[Step]:
         return
     from onggi.runtime import hooks
 
-    annotations = tuple((name, str(value)) for name, value in request.spec.annotations.items())
+    annotations = hooks.texts(request.spec.annotations)
+    if hooks.wants_streams(request.spec.annotations) and kinds[0] in ("prestart", "createContainer"):
+        yield hooks.OpenStreams(annotations, "annotations: run.oci.hooks.stdout and run.oci.hooks.stderr")
     state = hooks.State(request.spec.version, request.id, request.bundle, annotations)
     for kind in kinds:
         yield from hooks.steps(kind, request.spec.hooks.get(kind, ()), state, status)
 
 
-def _limits(spec: Spec, layout: Layout) -> Iterator[Step]:
-    if not spec.cgroups_path:
+def _limits(request: Request, layout: Layout, limits: Limits) -> Iterator[Step]:
+    path = request.spec.cgroups_path
+    if not path:
         return
-    directories = tuple(layout.directories(spec.cgroups_path))
-    yield surroundings.CreateCgroup(spec.cgroups_path, directories, "linux.cgroupsPath: limits belong to a group")
-    for write in layout.writes(spec.cgroups_path, spec.resources):
+    why = "linux.cgroupsPath: limits belong to a group"
+    yield surroundings.CreateCgroup(path, layout.directories(path), request.take_empty_cgroup, why)
+    if not request.best_effort:
+        limits.insist()
+    for write in limits.writes:
         yield surroundings.LimitCgroup(write, "linux.resources: in force before the first instruction")
 
 
@@ -222,10 +233,13 @@ def _beside(request: Request) -> Iterator[Step]:
 
 def _inside(request: Request, layout: Layout, *, network_ahead: bool) -> Iterator[Step]:
     spec = request.spec
+    if request.inherited:
+        yield surroundings.CloseInherited(request.inherited, "no file of the runtime's caller stays open in who waits")
     if spec.cgroups_path:
         joined = tuple(write.directory for write in layout.joins(spec.cgroups_path, born_inside=False))
         why = "linux.cgroupsPath: in the group before anything else, with all that it will ever fork"
         yield surroundings.JoinCgroup(spec.cgroups_path, joined, why)
+    yield rights.ResetAffinity("its processors are the group's, not the caller's")
     if network_ahead:
         yield surroundings.EnterNetwork(
             "linux.namespaces: a network of its own, 127.0.0.1 up, made ahead of the request"
@@ -249,12 +263,13 @@ def _inside(request: Request, layout: Layout, *, network_ahead: bool) -> Iterato
         yield mounts.BindRoot(spec.root, "root.path: pivot_root needs a mount")
     if _new(spec, "user"):
         yield from _host_files(request)
-        yield surroundings.BecomeRoot("linux.namespaces: everything below needs root of the new user namespace")
+        yield rights.BecomeRoot("linux.namespaces: everything below needs root of the new user namespace")
     for entry in spec.mounts:
         yield from _mount(entry, request, layout)
     yield from _devices(spec)
     if spec.process.terminal:
-        yield devices.OpenConsole(spec.process.console_size, "process.terminal")
+        yield from becoming.open_terminal(spec.process)
+        yield devices.ShowConsole("process.terminal: where programs look for it")
     yield from _identity(request)
     yield from _sysctls(spec, of_network=False)
 
@@ -279,10 +294,14 @@ def _mount(entry: Mount, request: Request, layout: Layout) -> Iterator[Step]:
 def _cgroup_mounts(entry: Mount, options: MountOptions, request: Request, layout: Layout) -> Iterator[Step]:
     """The container's own groups where it expects the hierarchies; the whole of them without a cgroup namespace."""
     private = request.private_cgroup and request.spec.cgroups_path != ""
-    own = request.spec.cgroups_path if private else "/"
     why = "mounts: the container sees its own groups only" if private else "mounts: cgroupns=host"
+    seen = (
+        layout.directories(request.spec.cgroups_path)
+        if private
+        else tuple(hierarchy.directory for hierarchy in layout.mounts)
+    )
     if layout.mode == "v2":
-        (unified,) = layout.directories(own)
+        (unified,) = seen
         yield mounts.MountBind(unified, entry.destination, options, why)
         return
     tree = MountOptions(
@@ -291,7 +310,7 @@ def _cgroup_mounts(entry: Mount, options: MountOptions, request: Request, layout
         words=("nosuid", "mode=755"),
     )
     yield mounts.MountFilesystem("tmpfs", "cgroup", entry.destination, tree, why)
-    for hierarchy, directory in zip(layout.mounts, layout.directories(own), strict=True):
+    for hierarchy, directory in zip(layout.mounts, seen, strict=True):
         name = hierarchy.directory.rpartition("/")[2]
         yield mounts.MountBind(directory, f"{entry.destination}/{name}", options, why)
     if options.attributes & MountAttr.RDONLY:
@@ -330,7 +349,7 @@ def _identity(request: Request) -> Iterator[Step]:
         yield rights.FindUser(request.user, request.extra_groups, "the image's USER, read without NSS (CVE-2019-14271)")
     else:
         yield rights.TakeUser(process.uid, process.gid, process.additional_gids, "process.user")
-    yield rights.MakeDirectory(process.cwd, "process.cwd: made when the image lacks it")
+    yield mounts.MakeDirectory(process.cwd, "process.cwd: made when the image lacks it")
     if not _new(request.spec, "user"):
         yield from _host_files(request)
     if request.spec.hostname or request.spec.domainname:
@@ -372,7 +391,7 @@ def _at_start(request: Request) -> Iterator[Step]:
     if request.fifo:
         yield surroundings.WaitForStart("create and start are two commands")
     yield from _hooks(request, "created", "startContainer")
-    yield rights.Execute(request.spec.process.args, request.kept_fds, "process.args")
+    yield rights.Execute(request.spec.process.args, "process.args")
 
 
 def _links(request: Request) -> Iterator[Step]:
@@ -390,9 +409,11 @@ def _rights(request: Request) -> Iterator[Step]:
     process = request.spec.process
     yield from becoming.limits(process, best_effort=request.best_effort)
     keyring = f"_ses.{request.id}" if request.new_keyring else ""
-    yield rights.NewSession(keyring, "its own session, terminal and keyring")
+    yield rights.NewSession(keyring, "its own session and keyring")
+    yield from becoming.take_terminal(process)
     cpus = (request.spec.resources.get("cpu") or {}).get("cpus") or ""
     yield from becoming.attributes(process, request.spec.personality, request.spec.memory_policy, cpus)
+    yield rights.CloseRest(request.kept_fds, "what is open by mistake is not the program's")
     if not process.no_new_privileges:  # without no_new_privs it takes CAP_SYS_ADMIN, so before the capabilities go
         yield from becoming.load_filter(request.seccomp, request.seccomp_flags)
     may_set_groups = not _new(request.spec, "user") or bool(request.spec.gid_mappings)
@@ -400,5 +421,9 @@ def _rights(request: Request) -> Iterator[Step]:
     if request.dies_with_keeper:
         yield rights.DieWithKeeper("no container without its keeper")
     yield becoming.program(process)
-    if process.no_new_privileges:
+
+
+def _last(request: Request) -> Iterator[Step]:
+    """As few of our own calls as can be come after a filter, and need its leave."""
+    if request.spec.process.no_new_privileges:
         yield from becoming.load_filter(request.seccomp, request.seccomp_flags)

@@ -45,6 +45,16 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Listener:
+    """Who answers the system calls that a seccomp filter lets wait."""
+
+    path: str
+    """The agent's socket; one that begins with `@` is in the abstract namespace."""
+    metadata: str
+    """What it is told beside the container's state."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stream:
     """A client that attached before the start: which of the container's streams it wants."""
 
@@ -88,8 +98,14 @@ class Request:
     new_keyring: bool = True
     kept_fds: int = 0
     """Descriptors from 3 on that are the program's."""
+    listener: Listener | None = None
+    """With a filter that has calls to be answered by somebody else."""
+    inherited: tuple[int, ...] = ()
+    """Descriptors of whoever called the runtime, which the init closes: those that an execve would close too late."""
     best_effort: bool = True
-    """A limit that this process has not the right to set is a warning; False: an error, as the specification has it."""
+    """A limit that this host or process cannot set is a warning; False: an error, as the specification has it."""
+    take_empty_cgroup: bool = False
+    """A cgroup that is there already is taken, if nobody is in it; False: it is somebody else's."""
 
 
 def from_json(document: Mapping[str, Any]) -> Request:
@@ -112,6 +128,7 @@ def from_json(document: Mapping[str, Any]) -> Request:
         stdin_once=bool(document.get("stdin_once")),
         streams=tuple(Stream(s["stdin"], s["stdout"], s["stderr"]) for s in document.get("streams", ())),
         private_cgroup=bool(document.get("private_cgroup", True)),
+        listener=Listener(*document["listener"]) if document.get("listener") else None,
     )
 
 

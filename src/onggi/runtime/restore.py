@@ -23,7 +23,7 @@ from onggi.kernel import process, sockets
 from onggi.kernel.cgroup.detect import here
 from onggi.kernel.flags import Clone, Ms
 from onggi.runtime import criu, external
-from onggi.runtime.container import Started, remove_cgroup
+from onggi.runtime.container import Started, undo_cgroup
 from onggi.runtime.dump import DESCRIPTORS, MakeDirectory, Wish, common_options, open_directories
 from onggi.runtime.init import NAMESPACES
 from onggi.runtime.mounts import MountBind, MountFilesystem, place_root
@@ -36,14 +36,16 @@ from onggi.wire import criu as wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any
+    from collections.abc import Callable, Iterator
+    from typing import Any, TypeAlias
 
     from onggi.kernel.cgroup.layout import Layout
     from onggi.oci.runtime import Spec
     from onggi.runtime.request import Request
     from onggi.runtime.steps import Step
     from onggi.trace import Trace
+
+    Born: TypeAlias = Callable[[int, dict[str, int]], None]
 
 LOG = "restore.log"
 _LARGEST = 1 << 20
@@ -88,6 +90,7 @@ class Restore:
     loopback: bool
     """The network namespace is made anew, empty."""
     hooks: tuple[Step, ...]
+    born: Born
     why: str
 
     def describe(self) -> str:
@@ -147,7 +150,7 @@ class Restore:
             context.console = os.dup(descriptors[0])
         elif answer.script == "post-restore":  # the last point before the program may end
             directory = f"/proc/{answer.pid}/ns"
-            context.namespaces = {kind: os.stat(f"{directory}/{kind}").st_ino for kind in NAMESPACES}
+            self.born(answer.pid, {kind: os.stat(f"{directory}/{kind}").st_ino for kind in NAMESPACES})
 
 
 @contextmanager
@@ -177,9 +180,11 @@ def _loopback_up(pid: int) -> None:
         os.close(theirs)
 
 
-def plan(start: Plan, request: Request, wish: Wish, streams: list[str], place: str) -> tuple[Step, ...]:
-    """The steps of a restore, in their order. `start` is how the container would be started, `streams` what the images call
-    its 0, 1 and 2, `place` a directory of ours. Unsupported names what CRIU cannot join."""
+def plan(start: Plan, request: Request, wish: Wish, streams: list[str], place: str, born: Born) -> tuple[Step, ...]:
+    """The steps of a restore, in their order; Unsupported names what CRIU cannot join.
+
+    `start` is how the container would be started, `streams` what the images call its 0, 1 and 2, `place` a directory of ours.
+    """
     spec = request.spec
     _check_namespaces(spec)
     options = {
@@ -204,6 +209,7 @@ def plan(start: Plan, request: Request, wish: Wish, streams: list[str], place: s
             spec.process.terminal,
             network is not None and not network.path,
             start.hooks,
+            born,
             "the container as it was",
         ),
     )
@@ -240,15 +246,18 @@ def read_streams(images: str) -> list[str]:
     return found
 
 
-def start(request: Request, layout: Layout, wish: Wish, place: str, trace: Trace) -> Started:
-    """Restore a container; on failure nothing of it is left and it says why. `place` is an empty directory of ours."""
+def start(request: Request, layout: Layout, wish: Wish, place: str, trace: Trace, born: Born) -> Started:
+    """Restore a container; on failure nothing of it is left and it says why.
+
+    `place` is a directory of ours; `born` is told the first process's pid and namespaces before it goes on.
+    """
     streams = read_streams(wish.images)
     made = build(request, layout)
     context = Context(trace, "keeper", layout)
     with ExitStack() as undo:
-        undo.callback(remove_cgroup, layout, request.spec.cgroups_path)
-        carry_out(plan(made, request, wish, streams, place), context)
+        undo.callback(undo_cgroup, context, request.spec.cgroups_path)
+        carry_out(plan(made, request, wish, streams, place, born), context)
         pidfd = os.pidfd_open(context.child)
         undo.pop_all()
     warnings = [*made.warnings, *context.warnings]
-    return Started(context.child, pidfd, context.console, made, [], context.namespaces, warnings, time.time_ns())
+    return Started(context.child, pidfd, context.console, made, [], {}, warnings, time.time_ns())

@@ -10,18 +10,53 @@ import os
 import stat
 
 from onggi.errors import KernelError, StartFailed
-from onggi.kernel import capability, process, tty
+from onggi.kernel import capability, process
 from onggi.kernel.path import open_in_root
 from onggi.oci.runtime import Capabilities
-from onggi.runtime.mounts import target
 from onggi.runtime.passwd import User, resolve
 from onggi.runtime.steps import Context
 from onggi.values import dataclass
 
+_PROCESSORS = range(1024)
+"""More than nearly any machine has; the kernel takes those that are there."""
 _FILE_LIMIT = 4 << 20
 _SHOWN = 4000
 """Characters of a command line that are told: it may have a megabyte, and a message between processes may not."""
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class BecomeRoot:
+    """Take the ids that are root inside the new user namespace."""
+
+    why: str
+
+    def describe(self) -> str:
+        return "setpriv --reuid 0 --regid 0 --clear-groups"
+
+    def apply(self, context: Context) -> None:
+        os.setgroups(())
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ResetAffinity:
+    """Run on any processor that the group has: sched_setaffinity(2).
+
+    The processors that a runtime was bound to are not the container's, and a group's cpuset bounds it anyway.
+    """
+
+    why: str
+
+    def describe(self) -> str:
+        return "taskset -pc 0- $$"
+
+    def apply(self, context: Context) -> None:
+        try:
+            os.sched_setaffinity(0, _PROCESSORS)
+        except OSError as error:  # some sandboxes do not let anybody choose
+            context.warnings.append(f"the processors are those of the runtime: {(error.strerror or '').lower()}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +154,7 @@ def _write(path: str, text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
-    """A session and keyring of its own; with a terminal, that is its controlling one."""
+    """A session of its own, and a keyring."""
 
     keyring: str
     why: str
@@ -129,10 +164,6 @@ class NewSession:
 
     def apply(self, context: Context) -> None:
         os.setsid()
-        if context.console >= 0:
-            tty.take_control(context.console)
-            for number in (0, 1, 2):
-                os.dup2(context.console, number)
         if self.keyring:
             NewKeyring(self.keyring, self.why).apply(context)
 
@@ -185,20 +216,6 @@ class ChangeDirectory:
 
 
 @dataclass(frozen=True, slots=True)
-class MakeDirectory:
-    """The working directory is made when the image has none."""
-
-    path: str
-    why: str
-
-    def describe(self) -> str:
-        return f"mkdir -p {self.path}"
-
-    def apply(self, context: Context) -> None:
-        os.close(target(context, self.path, directory=True))
-
-
-@dataclass(frozen=True, slots=True)
 class SetUser:
     """Become the user: setgroups(2), setgid(2), setuid(2), keeping capabilities until the next step sets them."""
 
@@ -212,12 +229,30 @@ class SetUser:
     def apply(self, context: Context) -> None:
         if context.console >= 0:
             os.fchown(context.console, context.uid, -1)
+        _give_streams(context)
         capability.keep_over_setuid(keep=True)
         if self.may_set_groups:
             os.setgroups(context.groups)
         os.setresgid(context.gid, context.gid, context.gid)
         os.setresuid(context.uid, context.uid, context.uid)
         os.umask(self.umask)
+
+
+def _give_streams(context: Context) -> None:
+    """The streams become the user's own, so that it may open /dev/stdout again; devices stay whose they are."""
+    for number in (0, 1, 2):
+        try:
+            found = os.fstat(number)
+            if stat.S_ISCHR(found.st_mode) or (found.st_uid, found.st_gid) == (context.uid, context.gid):
+                continue
+            os.fchown(number, context.uid, context.gid)
+        except OSError as error:
+            if error.errno not in _NOT_OURS_TO_GIVE:
+                raise
+
+
+_NOT_OURS_TO_GIVE = (errno.EBADF, errno.EPERM, errno.EROFS, errno.EINVAL)
+"""Closed; of an owner that the user namespace has no id for; on a read-only file system; to an id that it has not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,11 +314,29 @@ class FindProgram:
 
 
 @dataclass(frozen=True, slots=True)
+class CloseRest:
+    """No descriptor but the program's own outlives an execve: close_range(2).
+
+    Ours never do; what our caller forgot to close would be a door out of the container (CVE-2024-21626). It comes before
+    a filter that may forbid the call.
+    """
+
+    kept_fds: int
+    """How many from 3 on are the program's."""
+    why: str
+
+    def describe(self) -> str:
+        return f"close_range {3 + self.kept_fds}- at exec"
+
+    def apply(self, context: Context) -> None:
+        process.close_on_exec_from(3 + self.kept_fds)
+
+
+@dataclass(frozen=True, slots=True)
 class Execute:
     """Become the program: execve(2). What follows is the container's own."""
 
     args: tuple[str, ...]
-    kept_fds: int
     why: str
 
     def describe(self) -> str:
@@ -291,12 +344,13 @@ class Execute:
         return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
 
     def apply(self, context: Context) -> None:
-        process.close_on_exec_from(3 + self.kept_fds)
         try:
             os.execve(context.program, self.args, context.environment)
         except OSError as error:
             code = _EXEC_CODES.get(error.errno or 0, "exec.failed")
-            raise cannot_execute(self.args[0], code, (error.strerror or "").lower(), error.errno or 0) from error
+            failure = cannot_execute(self.args[0], code, (error.strerror or "").lower(), error.errno or 0)
+            failure.facts["call"] = "execve"
+            raise failure from error
 
 
 def find_program(name: str, path: str) -> str:

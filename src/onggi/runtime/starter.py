@@ -8,7 +8,8 @@ container as the keeper's child, not its own (CLONE_PARENT). Then it hands over 
                           ◄── handover: facts (JSON) + [pidfd, control socket, log, output(s), input, streams…] ──
                           ◄── end of file without a handover: there was no start, or it failed
 
-You come from `launch`; the next doors are `container` and `keeper`.
+A request for one more process in a container (`exec`) goes the same way: `entrance`. You come from `launch`; the next doors
+are `container` and `keeper`.
 """
 
 from __future__ import annotations
@@ -20,15 +21,16 @@ import signal
 import socket
 from typing import Any, NoReturn
 
+from onggi import documents
 from onggi.errors import OnggiError
 from onggi.kernel import process
 from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import Clone
-from onggi.runtime import container, sync
+from onggi.runtime import container, entrance, sync
+from onggi.runtime.handover import Made, pipes
 from onggi.runtime.init import rows
 from onggi.runtime.log import open_log
-from onggi.runtime.mapped import host_root
-from onggi.runtime.request import Request
+from onggi.runtime.request import Request, from_json
 from onggi.trace import Trace
 
 MOST_DESCRIPTORS = 200
@@ -43,6 +45,7 @@ def start_one(engine: socket.socket, taken: int, keeper: socket.socket, layout: 
     process.set_name("onggi-starter")
     process.set_death_signal(signal.SIGKILL)  # without its keeper it must take no request
     container.warm_up(layout)
+    entrance.warm_up(layout)
     network = container.make_network_ahead()
     data, descriptors = sync.receive(engine, 4096, MOST_DESCRIPTORS)
     if not data:
@@ -67,19 +70,19 @@ def _start(
 ) -> None:
     trace = Trace()
     try:
-        request = container.read_request(memory)
-        log, log_start = open_log(request.log, request.run_dir)
-        started, ours = _start_container(request, layout, trace, network)
-        facts = _facts(request, started, log_start)
+        document = documents.loads(os.pread(memory, os.fstat(memory).st_size, 0))
+        made = (
+            entrance.make(document, layout, trace) if "entry" in document else _make(document, layout, trace, network)
+        )
         try:
-            control.send(json.dumps({"started": facts["state"]}).encode(), socket.MSG_NOSIGNAL)
-            passed = [started.pidfd, control.fileno(), log, *ours, *streams]
-            socket.send_fds(keeper, [json.dumps(facts).encode()], passed)
+            control.send(json.dumps({"started": made.facts["state"]}).encode(), socket.MSG_NOSIGNAL)
+            passed = [made.pidfd, control.fileno(), *made.descriptors, *streams]
+            socket.send_fds(keeper, [json.dumps(made.facts).encode()], passed)
         except OSError:
-            _abandon(request, started, layout)
+            made.abandon()
             raise
         _give_way(taken)
-        say(control, {"trace": started.rows(trace)})
+        say(control, {"trace": made.rows()})
     except OnggiError as error:
         say(control, {"failed": error.to_fields(), "trace": rows(trace.events)})
     except Exception as error:  # noqa: BLE001 - the last frame of this process: whatever it is must reach the engine
@@ -114,34 +117,27 @@ def say(control: socket.socket, message: dict[str, Any]) -> None:
         control.send(json.dumps(message).encode(), socket.MSG_NOSIGNAL)
 
 
-def _start_container(
-    request: Request, layout: Layout, trace: Trace, network: int
-) -> tuple[container.Started, list[int]]:
-    """The container, and our ends of its streams: outputs first, then the input if it has one."""
+def _make(document: dict[str, Any], layout: Layout, trace: Trace, network: int) -> Made:
+    """The container."""
+    request = from_json(document)
+    log, log_start = open_log(request.log, request.run_dir)
     if request.spec.process.terminal:
         started = container.start(request, layout, None, trace, network, for_parent=True)
-        return started, [started.console]
-    stdio, ours = _pipes(request)
-    return container.start(request, layout, stdio, trace, network, for_parent=True), ours
-
-
-def _pipes(request: Request) -> tuple[tuple[int, int, int], list[int]]:
-    out_r, out_w = os.pipe2(os.O_CLOEXEC)
-    err_r, err_w = os.pipe2(os.O_CLOEXEC)
-    ours = [out_r, err_r]
-    if request.open_stdin:
-        in_r, in_w = os.pipe2(os.O_CLOEXEC)
-        ours.append(in_w)
+        ours = [started.console]
     else:
-        in_r = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    if request.spec.uid_mappings:  # so that root inside may open /dev/stdout again
-        root = host_root(request.spec.uid_mappings)
-        for descriptor in (in_r, out_w, err_w) if request.open_stdin else (out_w, err_w):
-            os.fchown(descriptor, root, -1)
-    if request.user is not None or request.spec.process.uid:
-        for descriptor in (out_w, err_w):  # a program that is not root may open /dev/stdout again
-            os.fchmod(descriptor, 0o622)
-    return (in_r, out_w, err_w), ours
+        stdio, ours = pipes(
+            open_stdin=request.open_stdin,
+            id_maps=request.spec.uid_mappings,
+            for_others=request.user is not None or bool(request.spec.process.uid),
+        )
+        started = container.start(request, layout, stdio, trace, network, for_parent=True)
+    return Made(
+        _facts(request, started, log_start),
+        started.pidfd,
+        [log, *ours],
+        lambda: started.rows(trace),
+        lambda: _abandon(request, started, layout),
+    )
 
 
 def _facts(request: Request, started: container.Started, log_start: int) -> dict[str, Any]:

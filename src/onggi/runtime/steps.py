@@ -42,6 +42,8 @@ class Context:
     observer: Observer
     who: str
     layout: Layout
+    group: tuple[str, ...] | None = None
+    """In the keeper: the directories that were made for the container's cgroup; None before it is there."""
     child: int = 0
     """In the keeper: the init's pid on the host."""
     network: int = -1
@@ -71,11 +73,11 @@ class Context:
     """The file to execute."""
     fifo: int = -1
     """Where to wait for the start."""
+    hook_streams: tuple[int, int] = (-1, -1)
+    """Files for what hooks say, where they are named."""
     filter: bytes = b""
     """The compiled seccomp filter."""
     warnings: list[str] = field(default_factory=list)
-    namespaces: dict[str, int] = field(default_factory=dict)
-    """In a restore: the numbers of the namespaces that the container has."""
 
     def path_of(self, descriptor: int) -> str:
         """A name for a descriptor that calls which take only paths accept."""

@@ -47,18 +47,35 @@ class WaitForStart:
 
 
 @dataclass(frozen=True, slots=True)
+class CloseInherited:
+    """Descriptors that whoever called the runtime left open."""
+
+    descriptors: tuple[int, ...]
+    why: str
+
+    def describe(self) -> str:
+        return "exec " + " ".join(f"{descriptor}<&-" for descriptor in self.descriptors)
+
+    def apply(self, context: Context) -> None:
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
 class CreateCgroup:
     """In the keeper: the container's group in every hierarchy."""
 
     path: str
     directories: tuple[str, ...]
+    take_empty: bool
+    """Whether one that is there is taken, if nobody is in it."""
     why: str
 
     def describe(self) -> str:
         return "mkdir -p " + " ".join(self.directories)
 
     def apply(self, context: Context) -> None:
-        context.warnings += [missing.text() for missing in context.layout.create(self.path)]
+        context.group = context.layout.create(self.path, take_empty=self.take_empty)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,21 +246,6 @@ class MapIds:
             os.write(descriptor, self._text().replace("\\n", "\n").encode())
         finally:
             os.close(descriptor)
-
-
-@dataclass(frozen=True, slots=True)
-class BecomeRoot:
-    """Take the ids that are root inside the new user namespace."""
-
-    why: str
-
-    def describe(self) -> str:
-        return "setpriv --reuid 0 --regid 0 --clear-groups"
-
-    def apply(self, context: Context) -> None:
-        os.setgroups(())
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)

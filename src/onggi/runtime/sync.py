@@ -9,6 +9,7 @@
       │ ◄──────────────── {"mounted": true} ─ (with hooks, which it then runs)
       │ ◄──────────── {"console": true} + fd ─ (with a terminal: its master)
       │ ── {"go": "ready"} ──────────────────► network, pivot, rights
+      │ ◄──────────────────── {"listener": n} ─ (with a filter that notifies; then {}: see `notify`)
       │ ◄─ {"times": […], "executing": true} ─ when each step began, how long it took; the last word
       │ ◄─ end of file: execve closed the socket; the container runs
       │ ◄─ {"failed": {…}}: a step, or the execve itself, failed; end of file follows
@@ -39,9 +40,11 @@ from onggi.values import dataclass, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 _LARGEST = 1 << 20
+_WORD = 64
 _MOST_AT_ONCE = 200
 """Descriptors beside one message: the kernel takes 253."""
 
@@ -49,10 +52,12 @@ _MOST_AT_ONCE = 200
 __all__ = [
     "Outcome",
     "hand_over",
+    "offer",
     "pair",
     "raise_failure",
     "receive",
     "send",
+    "tell",
     "wait_born",
     "wait_go",
     "wait_mounted",
@@ -68,6 +73,19 @@ def pair() -> tuple[Socket, Socket]:
 def send(end: Socket, message: dict[str, Any]) -> None:
     """One message; BrokenPipeError when the other end is gone."""
     end.send(documents.dumps(message), sockets.MSG_NOSIGNAL)
+
+
+def tell(end: Socket, message: dict[str, Any]) -> None:
+    """In the init: one message by write(2), which a seccomp filter that is in force already is the likeliest to allow."""
+    os.write(end.fileno(), documents.dumps(message))
+
+
+def offer(end: Socket, descriptor: int) -> None:
+    """In the init: have the keeper take this descriptor, and close it. No call but write(2), read(2), close(2)."""
+    os.write(end.fileno(), b'{"listener": %d}' % descriptor)
+    if not os.read(end.fileno(), _WORD):
+        os._exit(1)  # the keeper could not hand it on, and says why
+    os.close(descriptor)
 
 
 def hand_over(end: Socket, descriptors: list[int]) -> None:
@@ -105,6 +123,8 @@ class Outcome:
     namespaces: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     failure: dict[str, Any] | None = None
+    on_listener: Callable[[int], None] | None = None
+    """What to do with the number of the init's seccomp listener; its failure is the start's."""
     pid: int = 0
     """Of a process that was born in a container that runs."""
     pidfd: int = -1
@@ -139,6 +159,8 @@ def _hear(end: Socket, outcome: Outcome, until: str) -> bool:
             outcome.console = descriptors[0]
         if message.get("born"):
             outcome.pid, outcome.pidfd = message["born"], descriptors[0]
+        if message.get("listener") is not None:
+            _hand_on(end, outcome, message["listener"])
         outcome.trace += message.get("trace", ())
         outcome.times += message.get("times", ())
         outcome.namespaces.update(message.get("namespaces", {}))
@@ -147,6 +169,13 @@ def _hear(end: Socket, outcome: Outcome, until: str) -> bool:
         outcome.failure = message.get("failed") or outcome.failure
         if until in message:
             return True
+
+
+def _hand_on(end: Socket, outcome: Outcome, number: int) -> None:
+    if not outcome.on_listener:
+        raise StartFailed("hand on seccomp listener", str(number), "nobody was named to give it to")
+    outcome.on_listener(number)
+    send(end, {})
 
 
 def raise_failure(outcome: Outcome) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from onggi.api.http import Route
 from onggi.api.ports import Engine
 from onggi.api.routes.containers import ContainerRoutes
+from onggi.api.routes.exec import ExecRoutes
 from onggi.api.routes.images import ImageRoutes
 from onggi.api.routes.networks import NetworkRoutes
 from onggi.api.routes.system import SystemRoutes
@@ -16,6 +17,7 @@ def docker_routes(engine: Engine, shield: Shield) -> list[Route]:
     return [
         *SystemRoutes(engine.system, engine.events).routes(),
         *ContainerRoutes(engine.containers, shield).routes(),
+        *ExecRoutes(engine.execs, shield).routes(),
         *ImageRoutes(engine.images, shield).routes(),
         *NetworkRoutes(engine.networks, shield).routes(),
     ]

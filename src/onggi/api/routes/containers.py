@@ -6,13 +6,13 @@ You came from `api/router`; the next room is `engine/containers`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncGenerator
 
 from onggi.api import errors
 from onggi.api.http import Channel, Hijack, Reply, Request, Response, Route, StreamResponse, json_response
-from onggi.api.ports import Attachment, Containers, LogStream
+from onggi.api.joining import join
+from onggi.api.ports import Containers, LogStream
 from onggi.api.shield import Shield
 from onggi.errors import Invalid, OnggiError
 from onggi.wire import document, filters, gotime, upgrade
@@ -20,7 +20,6 @@ from onggi.wire.containers import WaitError, WaitResult, decode_create
 from onggi.wire.options import AttachOptions, LogOptions
 
 _DONE = Response(204)
-_LINGER_SECONDS = 2.0
 _CONDITIONS = ("", "not-running", "next-exit", "removed")
 
 
@@ -127,7 +126,7 @@ class ContainerRoutes:
 
     async def resize(self, request: Request) -> Reply:
         """POST /containers/{id}/resize"""
-        height, width = (_cells(request, name) for name in ("h", "w"))
+        height, width = cells(request, "h"), cells(request, "w")
         await self._containers.resize(request.params["id"], height, width)
         return Response(200)
 
@@ -181,7 +180,7 @@ class ContainerRoutes:
         attachment = await self._containers.attach(request.params["id"], options)
 
         async def run(channel: Channel) -> None:
-            await _join(channel, attachment, has_input=options.stdin and options.stream)
+            await join(channel, attachment, has_input=options.stdin and options.stream)
 
         kind = upgrade.content_type(tty=attachment.tty, version=request.version)
         return Hijack(run, kind, close=attachment.close)
@@ -194,7 +193,7 @@ def _ending(request: Request) -> tuple[int | None, str | None]:
     return timeout, signal or None
 
 
-def _cells(request: Request, name: str) -> int:
+def cells(request: Request, name: str) -> int:
     """A terminal's height or width."""
     value = request.query.number(name)
     if not 0 <= value < 2**16:  # ioctl_tty(2) has 16 bits for it
@@ -229,31 +228,3 @@ def _moment(request: Request, name: str) -> int:
 async def _lines(log: LogStream) -> AsyncGenerator[bytes, None]:
     async for chunk in log:
         yield chunk
-
-
-async def _join(channel: Channel, attachment: Attachment, *, has_input: bool) -> None:
-    """Pump both ways until the output ends; the input may end long before."""
-    async with asyncio.TaskGroup() as pumps:
-        feeder = pumps.create_task(_feed(channel, attachment)) if has_input else None
-        while data := await attachment.read():
-            await channel.write(data)
-        if feeder is not None:
-            feeder.cancel()
-    await _let_go(channel)
-
-
-async def _let_go(channel: Channel) -> None:
-    """End our side, and read what the client still sends until it has seen that: a close over unread input is a reset."""
-    with contextlib.suppress(TimeoutError, OSError):
-        await channel.write_eof()
-        async with asyncio.timeout(_LINGER_SECONDS):
-            while await channel.read():
-                pass
-
-
-async def _feed(channel: Channel, attachment: Attachment) -> None:
-    # a process that closed its stdin is no reason to stop showing its output
-    with contextlib.suppress(OnggiError, ConnectionError):
-        while data := await channel.read():
-            await attachment.write(data)
-        await attachment.write_eof()

@@ -53,7 +53,9 @@ def join(engine: Engine, parsed: Parsed, container: Container, begin: Begin, *, 
     attached, _ = engine.stream("POST", with_query(f"/containers/{identifier}/attach", query), upgrade=True)
     condition = "not-running" if container["State"]["Running"] else "next-exit"
     waiting = engine.stream("POST", with_query(f"/containers/{identifier}/wait", {"condition": condition}))
-    session = foreground.Session(engine, identifier, attached, tty=container["Config"]["Tty"], stdin=takes_input)
+    session = foreground.Session(
+        engine, f"/containers/{identifier}", attached, tty=container["Config"]["Tty"], stdin=takes_input
+    )
     if session.carry(begin, proxy=parsed["sig-proxy"], detach_keys=parsed["detach-keys"]):
         return 0
     return foreground.exit_code(*waiting)

@@ -126,7 +126,9 @@ def _foreground(engine: Engine, parsed: Parsed, identifier: str, condition: str)
     waiting = engine.send("POST", with_query(f"/containers/{identifier}/wait", {"condition": condition}))
     attached.answer()
     ending = waiting.answer()
-    session = foreground.Session(engine, identifier, attached, tty=parsed["tty"], stdin=parsed["interactive"])
+    session = foreground.Session(
+        engine, f"/containers/{identifier}", attached, tty=parsed["tty"], stdin=parsed["interactive"]
+    )
     try:
         detached = session.carry(
             lambda: start(engine, identifier), proxy=parsed["sig-proxy"], detach_keys=parsed["detach-keys"]

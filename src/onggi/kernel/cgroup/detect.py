@@ -8,6 +8,7 @@ from __future__ import annotations
 from onggi.errors import Unavailable
 from onggi.kernel.cgroup.layout import Layout, Mount
 from onggi.kernel.cgroup.limits import read
+from onggi.values import replace
 
 _NOT_CONTROLLERS = {"rw", "ro", "noprefix", "xattr", "clone_children", "nsdelegate", "all", "none"}
 _BY_ITSELF = ("devices", "freezer")
@@ -31,9 +32,9 @@ def from_mountinfo(text: str, root: str = "/sys/fs/cgroup") -> Layout:
         if directory != root and not directory.startswith(root.rstrip("/") + "/"):
             continue
         if kind == "cgroup2":
-            unified = Mount(directory, tuple(read(directory, "cgroup.controllers").split()), 2)
+            unified = Mount(directory, tuple(read(directory, "cgroup.controllers").split()), 2, root=fields[3])
         elif kind == "cgroup":
-            mount = _hierarchy(directory, options)
+            mount = _hierarchy(directory, options, fields[3])
             if mount.controllers or mount.name == "systemd":
                 old.setdefault(mount.controllers or (mount.name,), mount)
     if not old and unified is None:
@@ -43,11 +44,11 @@ def from_mountinfo(text: str, root: str = "/sys/fs/cgroup") -> Layout:
     return _layout(tuple(old.values()), unified)
 
 
-def _hierarchy(directory: str, options: str) -> Mount:
+def _hierarchy(directory: str, options: str, root: str) -> Mount:
     names = [option for option in options.split(",") if option not in _NOT_CONTROLLERS]
     controllers = tuple(name for name in names if "=" not in name)
     name = next((option[5:] for option in names if option.startswith("name=")), "")
-    return Mount(directory, controllers, 1, name)
+    return Mount(directory, controllers, 1, name, root)
 
 
 def _layout(old: tuple[Mount, ...], unified: Mount | None) -> Layout:
@@ -57,7 +58,7 @@ def _layout(old: tuple[Mount, ...], unified: Mount | None) -> Layout:
     extra = tuple(name for name in _BY_ITSELF if name not in taken)
     accounting = ("cpuacct",) if "cpuacct" not in taken else ()  # v2 counts processor time in every group
     controllers = tuple(c for c in unified.controllers if c not in taken) + extra + accounting
-    return Layout("hybrid" if taken else "v2", (*old, Mount(unified.directory, controllers, 2)))
+    return Layout("hybrid" if taken else "v2", (*old, replace(unified, controllers=controllers)))
 
 
 def _unescape(field: str) -> str:

@@ -2,7 +2,8 @@
 
 A list of rules is read in order, each undoing what earlier ones said about the same devices. What is left is a default
 (everything allowed or everything denied) and the exceptions to it, which is how the v1 controller stores it and what
-`kernel/bpf` makes a program of for v2. Callers: `v1`, `v2`. Read next: `v1`.
+`kernel/bpf` makes a program of for v2. Neither can take one device out of an exception that covers more than that one: v1
+would ignore such a rule without a word, so it is refused, on v2 too. Callers: `v1`, `v2`. Read next: `v1`.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from onggi.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from typing import Any
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any, TypeAlias
+
+    Key: TypeAlias = tuple[str, int, int]
 
 ANY = -1
 """A major or minor number that stands for all of them."""
+_LETTERS = "rwm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +51,14 @@ class Devices:
 
 
 def fold(rules: Iterable[Mapping[str, Any]]) -> Devices:
-    """The runtime spec's `linux.resources.devices` as a default and its exceptions; `Invalid` for a bad rule."""
-    default = True  # a group that nobody restricted
-    access: dict[tuple[str, int, int], str] = {}
+    """The runtime spec's `linux.resources.devices` as a default and its exceptions; `Invalid` for a bad rule.
+
+    What no rule allows is denied.
+    """
+    default = False
+    access: dict[Key, str] = {}
     for rule in rules:
-        allow, letters = bool(rule["allow"]), _access(rule.get("access") or "rwm")
+        allow, letters = bool(rule["allow"]), rule.get("access") or _LETTERS
         kind, major, minor = rule.get("type") or "a", _given(rule.get("major")), _given(rule.get("minor"))
         if kind == "a":
             default, access = allow, {}
@@ -59,18 +66,66 @@ def fold(rules: Iterable[Mapping[str, Any]]) -> Devices:
         if kind not in ("b", "c"):
             raise Invalid("read device rule", str(dict(rule)), f"unknown type `{kind}`", hint="known are a, b, c")
         key = (kind, major, minor)
-        old = set(access.get(key, ""))
-        new = old | set(letters) if allow != default else old - set(letters)
-        access.pop(key, None)
-        if new:
-            access[key] = "".join(letter for letter in "rwm" if letter in new)
+        old = access.pop(key, "")
+        if allow == default:
+            _refuse_hole(access, key, letters)
+            left = _without(old, letters)
+        else:
+            left = "".join(letter for letter in _LETTERS if letter in old + letters)
+        if left:
+            access[key] = left
     return Devices(default, tuple(DeviceException(k, major, minor, a) for (k, major, minor), a in access.items()))
 
 
-def _access(letters: str) -> str:
-    if not set(letters) <= set("rwm"):
-        raise Invalid("read device rule", letters, "access has a letter other than r, w and m")
-    return letters
+def unknown_letters(rules: Iterable[Mapping[str, Any]]) -> str:
+    """The letters in the rules' `access` that mean nothing; runc passes over them, so they are no error."""
+    return "".join(sorted({letter for rule in rules for letter in rule.get("access") or ""} - set(_LETTERS)))
+
+
+def _refuse_hole(access: Mapping[Key, str], key: Key, letters: str) -> None:
+    kind, major, minor = key
+    for wider in ((kind, ANY, minor), (kind, major, ANY), (kind, ANY, ANY)):
+        if wider != key and set(access.get(wider, "")) & set(letters):
+            cause = f"cannot punch hole in existing wildcard rule `{DeviceException(*wider, access[wider]).text()}`"
+            raise Invalid("read device rule", DeviceException(*key, letters).text(), cause)
+
+
+def parse_list(text: str) -> Devices:
+    """What a v1 group's `devices.list` tells: for a group that allows by default, not which devices it denies."""
+    exceptions = []
+    for line in text.splitlines():
+        kind, numbers, access = line.split()
+        if kind == "a":
+            return Devices(True, ())
+        major, minor = (ANY if number == "*" else int(number) for number in numbers.split(":"))
+        exceptions.append(DeviceException(kind, major, minor, access))
+    return Devices(False, tuple(exceptions))
+
+
+def transition(now: Devices, wanted: Devices) -> Iterator[tuple[str, str]]:
+    """The v1 files and values, in order, that lead from one state to another with the least disturbance.
+
+    What both allow stays allowed all the while. Only where the default changes, or where the exceptions cannot be read
+    (`parse_list`), the list is emptied first.
+    """
+    there = {(e.kind, e.major, e.minor): e.access for e in now.exceptions}
+    lessen, extend = ("allow", "deny") if wanted.allowed_by_default else ("deny", "allow")
+    if now.allowed_by_default or wanted.allowed_by_default:
+        yield f"devices.{lessen}", "a"
+        there = {}
+    kept = {(e.kind, e.major, e.minor): e.access for e in wanted.exceptions}
+    for key, access in kept.items():
+        more = _without(access, there.get(key, ""))
+        if more:
+            yield f"devices.{extend}", DeviceException(*key, more).text()
+    for key, access in there.items():
+        less = _without(access, kept.get(key, ""))
+        if less:
+            yield f"devices.{lessen}", DeviceException(*key, less).text()
+
+
+def _without(letters: str, others: str) -> str:
+    return "".join(letter for letter in letters if letter not in others)
 
 
 def _given(number: int | None) -> int:

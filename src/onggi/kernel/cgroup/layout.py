@@ -2,7 +2,7 @@
 
 A path (`/onggi/<id>`) names one group; on v1 it is a directory in each hierarchy, on v2 one directory. What the group
 needs can be asked without touching anything (`directories`, `writes`, `missing`, `joins`), so that the plan can list
-it; the rest acts. Made by `detect`. Callers: `runtime/`, `engine/`, `glass/`. Read next: `tree`.
+it; the rest acts. Made by `detect`. Callers: `runtime/`, `engine/`, `runc/`, `glass/`. Read next: `tree`.
 
 The order of a start, and why it is cheap:
 
@@ -24,58 +24,23 @@ import os
 import time
 
 from onggi.errors import Conflict, Invalid, KernelError, Unavailable
-from onggi.kernel.cgroup import tree, v1, v2
-from onggi.kernel.cgroup.limits import DeviceProgram, Limits, Missing, Write, read, write
+from onggi.kernel.cgroup import freezer, tree
+from onggi.kernel.cgroup.hierarchy import Mount, Place, checked
+from onggi.kernel.cgroup.limits import DeviceProgram, Limits, Missing, Write, write
+from onggi.kernel.cgroup.resources import limits_of
 from onggi.kernel.fd import Fd
 from onggi.unwinding import ExitStack
-from onggi.values import dataclass
+from onggi.values import dataclass, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-__all__ = ["DeviceProgram", "Layout", "Missing", "Mount", "Usage", "Write"]
+__all__ = ["DeviceProgram", "Layout", "Missing", "Mount", "Place", "Write"]
 
 _PATIENCE = 2.0
-"""Seconds that a kernel gets to let go of a dead process or to freeze a living one."""
-
-# A section of linux.resources, the controller that decides whether it is done the v1 or the v2 way, and both ways: where
-# v2 kept v1's files they are one.
-_SECTIONS = (
-    ("devices", "devices", v1.devices, v2.devices),
-    ("memory", "memory", v1.memory, v2.memory),
-    ("cpu", "cpu", v1.cpu, v2.cpu),
-    ("cpu", "cpuset", v1.cpuset, v1.cpuset),
-    ("pids", "pids", v1.pids, v1.pids),
-    ("blockIO", "io", v1.block_io, v2.block_io),
-    ("hugepageLimits", "hugetlb", v1.huge_pages, v2.huge_pages),
-    ("rdma", "rdma", v1.rdma, v1.rdma),
-    ("network", "net_cls", v1.network, v2.network),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """One hierarchy: where it is mounted, which controllers it has, v1 or v2; `name` for one without controllers."""
-
-    directory: str
-    controllers: tuple[str, ...]
-    version: int
-    name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a group uses now; None where its controller is not there."""
-
-    memory: int | None = None
-    memory_peak: int | None = None
-    memory_limit: int | None = None
-    """None also for no limit."""
-    cpu_ns: int | None = None
-    pids: int | None = None
-    pids_limit: int | None = None
+"""Seconds that a kernel gets to let go of a dead process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +56,61 @@ class Layout:
 
     def directories(self, path: str) -> tuple[str, ...]:
         """The group's directory in each hierarchy; `/` is the top of each."""
-        checked = _checked(path)
-        return tuple(mount.directory + checked for mount in self.mounts)
+        return tuple(mount.at(path) for mount in self.mounts)
 
     def directory(self, controller: str, path: str) -> str | None:
         """The group's directory in the hierarchy that has the controller; None where the host has none."""
         mount = self._mount(controller)
-        return mount.directory + _checked(path) if mount else None
+        return mount.at(path) if mount else None
+
+    def place(self, controller: str, path: str) -> Place | None:
+        """`directory`, with the version that its files are of."""
+        mount = self._mount(controller)
+        return Place(mount.at(path), mount.version) if mount else None
+
+    def paths(self, path: str) -> dict[str, str]:
+        """The group's directories by controller, as runc's state.json has them (`cgroup_paths`)."""
+        found: dict[str, str] = {}
+        for mount in self.mounts:
+            keys = mount.controllers if mount.version == 1 and mount.controllers else (mount.key,)
+            found.update(dict.fromkeys(keys, mount.at(path)))
+        return found
+
+    def below_own(self, groups: Mapping[str, str]) -> Layout:
+        """The layout whose paths start at a process's own groups (`detect.here`), in each hierarchy at another.
+
+        On v2 alone they start at the group around the process's own: a group with processes in it can have no limited
+        children (cgroups(7), "no internal processes").
+        """
+        mounts = []
+        for mount in self.mounts:
+            own = groups.get(mount.key, "/")
+            if self.mode == "v2":
+                own = os.path.dirname(own)
+            seen = own[len(mount.root) :] if mount.root != "/" and (own + "/").startswith(mount.root + "/") else own
+            mounts.append(replace(mount, below="/" + seen.strip("/") if seen.strip("/") else ""))
+        return Layout(self.mode, tuple(mounts))
+
+    def of_paths(self, path: str, paths: Mapping[str, str]) -> Layout:
+        """The layout in which `path` is the group whose directories were kept (`paths`); without hierarchies it is not in."""
+        mounts = []
+        for mount in self.mounts:
+            kept = paths.get(mount.key, "")
+            if kept.startswith(mount.directory + "/") and kept.endswith(path):
+                mounts.append(replace(mount, below=kept[len(mount.directory) : len(kept) - len(path)]))
+        return Layout(self.mode, tuple(mounts))
 
     def writes(self, path: str, resources: Mapping[str, Any]) -> tuple[Write | DeviceProgram, ...]:
         """The runtime spec's `linux.resources` as writes in the order in which a new group takes them."""
-        return tuple(self._limits(path, resources).writes)
+        return tuple(self.limits(path, resources).writes)
 
     def missing(self, resources: Mapping[str, Any]) -> tuple[Missing, ...]:
         """What of `linux.resources` this host cannot do, as far as can be told before a group exists."""
-        return tuple(self._limits("/", resources).missing)
+        return tuple(self.limits("/", resources).missing)
+
+    def limits(self, path: str, resources: Mapping[str, Any]) -> Limits:
+        """Both of these."""
+        return limits_of(self.mounts, path, resources, mode=self.mode)
 
     def warnings(self, resources: Mapping[str, Any]) -> tuple[str, ...]:
         """`missing` in words."""
@@ -120,39 +125,41 @@ class Layout:
 
     def joins(self, path: str, *, born_inside: bool = False) -> tuple[Write, ...]:
         """The writes by which a process with one thread joins the group; without v2's when it was born there."""
-        checked = _checked(path)
         return tuple(
-            Write(mount.directory + checked, "tasks" if mount.version == 1 else "cgroup.procs", "0", must=True)
+            Write(mount.at(path), "tasks" if mount.version == 1 else "cgroup.procs", "0", must=True)
             for mount in self.mounts
             if not (born_inside and mount.version == 2)
         )
 
     # -- acts ----------------------------------------------------------------------------------------------------------
 
-    def create(self, path: str) -> tuple[Missing, ...]:
-        """Make the group, and what is missing above it; returns the v2 controllers that could not be switched on.
+    def create(self, path: str, *, take_empty: bool = False) -> tuple[str, ...]:
+        """Make the group, and what is missing above it; returns its directories that were not there before.
 
-        `Conflict` when it is there already; nothing is left behind on failure.
+        `Conflict` when it is there already; with `take_empty`, when somebody is in it or it stands frozen. Nothing that was
+        made is left behind on failure. A v2 controller that cannot be switched on is missed by who writes its files.
         """
-        off: tuple[str, ...] = ()
+        made: list[str] = []
         with ExitStack() as undo:
             for mount in self.mounts:
-                directory = mount.directory + _below_top(path)
-                try:
-                    made = tree.make(
-                        directory, mount.directory, cpuset=mount.version == 1 and "cpuset" in mount.controllers
-                    )
-                except OSError as error:
-                    raise KernelError("mkdir", directory, error.errno or 0, hint=_mkdir_hint(error)) from error
-                if not made:
+                directory = mount.at(_below_top(path))
+                if _make(mount, directory):
+                    made.append(directory)
+                    undo.callback(tree.remove, directory, time.monotonic() + _PATIENCE)
+                elif take_empty:
+                    _check_free(mount, directory)
+                else:
                     raise Conflict("create cgroup", path, f"{directory} exists already", code="cgroup.exists")
-                undo.callback(tree.remove, directory, time.monotonic() + _PATIENCE)
                 if mount.version == 2:
-                    off = tree.enable(os.path.dirname(directory), mount.directory)
+                    tree.enable(os.path.dirname(directory), mount.directory)
             undo.pop_all()
-        return tuple(
-            Missing(controller, f"the {controller} controller cannot be switched on here") for controller in off
-        )
+        return tuple(made)
+
+    def discard(self, made: tuple[str, ...]) -> None:
+        """Undo `create`: remove what it made, and leave what was there before."""
+        deadline = time.monotonic() + _PATIENCE
+        for directory in reversed(made):
+            tree.remove(directory, deadline)
 
     def apply(self, *writes: Write | DeviceProgram) -> tuple[Missing, ...]:
         """Do the writes in their order; returns what the kernel turned out not to have.
@@ -174,10 +181,10 @@ class Layout:
 
     def clone_target(self, path: str) -> Fd | None:
         """The group's v2 directory, for clone3(2) with CLONE_INTO_CGROUP; None where there is no v2 tree."""
-        last = self.mounts[-1]
-        if last.version != 2:
+        last = self.mounts[-1] if self.mounts else None
+        if last is None or last.version != 2:
             return None
-        return Fd(os.open(last.directory + _checked(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        return Fd(os.open(last.at(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
 
     def join(self, path: str, pid: int = 0, *, born_inside: bool = False) -> None:
         """Move a process into the group: the caller itself (0), which is fast while it has one thread, or another.
@@ -226,58 +233,22 @@ class Layout:
 
     def freeze(self, path: str) -> None:
         """Stop every process in the group and wait until they stand still; `Unavailable` where the kernel cannot."""
-        mount = self._mount("freezer")
-        if mount is None:
+        place = self.place("freezer", _below_top(path) or "/")
+        if place is None:
             raise Unavailable("freeze", path, "the host has no freezer controller")
-        directory = mount.directory + _below_top(path)
-        file, value = ("freezer.state", "FROZEN") if mount.version == 1 else ("cgroup.freeze", "1")
-        deadline = time.monotonic() + _PATIENCE
-        write(directory, file, value)
-        while not _is_frozen(mount, directory):
-            if time.monotonic() >= deadline:
-                self.thaw(path)
-                raise Unavailable("freeze", path, f"its processes did not stop within {_PATIENCE:.0f} s")
-            time.sleep(0.001)
-            if mount.version == 1:
-                write(directory, file, value)  # v1 gives up on a task that was in the middle of something: ask again
+        freezer.freeze(place.directory, place.version)
 
     def thaw(self, path: str) -> None:
         """Let the processes of the group go on; not being frozen is fine."""
-        mount = self._mount("freezer")
-        if mount is None:
+        place = self.place("freezer", path)
+        if place is None:
             raise Unavailable("thaw", path, "the host has no freezer controller")
-        directory = mount.directory + _checked(path)
-        write(directory, *(("freezer.state", "THAWED") if mount.version == 1 else ("cgroup.freeze", "0")))
+        freezer.thaw(place.directory, place.version)
 
     def is_frozen(self, path: str) -> bool:
-        """Whether the group's processes stand still."""
-        mount = self._mount("freezer")
-        return mount is not None and _is_frozen(mount, mount.directory + _checked(path))
-
-    def oom_kills(self, path: str) -> int:
-        """How many processes of the group the kernel killed for want of memory."""
-        mount = self._mount("memory")
-        if mount is None:
-            return 0
-        file = "memory.oom_control" if mount.version == 1 else "memory.events"
-        return _keyed(read(mount.directory + _checked(path), file)).get("oom_kill", 0)
-
-    def usage(self, path: str) -> Usage:
-        """Memory, processor time and processes of the group, now."""
-        memory, cpu, pids = (self._mount(name) for name in ("memory", "cpuacct", "pids"))
-        found: dict[str, int | None] = {}
-        checked = _checked(path)
-        if memory:
-            for key, names in _MEMORY_FILES.items():
-                found[key] = _number(read(memory.directory + checked, names[memory.version - 1]))
-        if cpu and cpu.version == 1:
-            found["cpu_ns"] = _number(read(cpu.directory + checked, "cpuacct.usage"))
-        elif cpu:
-            found["cpu_ns"] = _keyed(read(cpu.directory + checked, "cpu.stat")).get("usage_usec", 0) * 1000
-        if pids:
-            found["pids"] = _number(read(pids.directory + checked, "pids.current"))
-            found["pids_limit"] = _number(read(pids.directory + checked, "pids.max"))
-        return Usage(**found)
+        """Whether the group itself was asked to stand still."""
+        place = self.place("freezer", path)
+        return place is not None and freezer.is_frozen(place.directory, place.version)
 
     # -- the rest ------------------------------------------------------------------------------------------------------
 
@@ -287,33 +258,7 @@ class Layout:
     def _main(self, path: str) -> str:
         """The directory in the hierarchy that says who is in the group: one that every member has joined."""
         mount = self._mount("freezer") or self._mount("pids") or self.mounts[0]
-        return mount.directory + _checked(path)
-
-    def _limits(self, path: str, resources: Mapping[str, Any]) -> Limits:
-        checked = _checked(path)
-        versions = {c: mount.version for mount in self.mounts for c in mount.controllers}
-        limits = Limits({c: mount.directory + checked for mount in self.mounts for c in mount.controllers})
-        default = 2 if self.mode == "v2" else 1
-        for section, controller, old, new in _SECTIONS:
-            given = resources.get(section)
-            if given:
-                way: Any = old if versions.get(controller, default) == 1 else new
-                way(limits, given)
-        self._unified(limits, checked, resources.get("unified") or {})
-        return limits
-
-    def _unified(self, limits: Limits, checked: str, given: Mapping[str, str]) -> None:
-        """`linux.resources.unified`: v2 files by their own names, so the v2 tree must have the controller."""
-        tops = {c: mount.directory for mount in self.mounts if mount.version == 2 for c in mount.controllers}
-        for file, value in given.items():
-            controller = file.partition(".")[0]
-            if "/" in file or "." not in file:
-                raise Invalid("read cgroup limits", file, "not a file name of cgroup v2")
-            if controller in tops or (controller == "cgroup" and tops):
-                top = tops.get(controller) or next(iter(tops.values()))
-                limits.writes.append(Write(top + checked, file, value, f"unified.{file}"))
-            else:
-                limits.lack(f"unified.{file}", f"the host has no {controller} controller in a cgroup v2 tree")
+        return mount.at(path)
 
     def _try_freeze(self, path: str) -> bool:
         try:
@@ -323,29 +268,33 @@ class Layout:
         return True
 
 
-_MEMORY_FILES = {
-    "memory": ("memory.usage_in_bytes", "memory.current"),
-    "memory_peak": ("memory.max_usage_in_bytes", "memory.peak"),
-    "memory_limit": ("memory.limit_in_bytes", "memory.max"),
-}
-_NO_LIMIT = 1 << 62  # v1 shows the largest number of whole pages for no limit
+NONE = Layout("v1", ())
+"""For a container without any group."""
 
 
-def _checked(path: str) -> str:
-    """The path, if it names a group; empty for `/`, so that it can follow a directory."""
-    if path == "/":
-        return ""
-    parts = path.split("/")
-    if not path.startswith("/") or any(part in ("", ".", "..") for part in parts[1:]) or "\0" in path:
-        raise Invalid("read cgroup path", path, "must be absolute, without empty, `.` or `..` parts")
-    return path
+def _make(mount: Mount, directory: str) -> bool:
+    """mkdir(2) and what it needs; False when the directory was there already."""
+    try:
+        return tree.make(directory, mount.directory, cpuset=mount.version == 1 and "cpuset" in mount.controllers)
+    except OSError as error:
+        raise KernelError("mkdir", directory, error.errno or 0, hint=_mkdir_hint(error)) from error
+
+
+def _check_free(mount: Mount, directory: str) -> None:
+    """Conflict when the directory's group is not ours to take."""
+    there = tree.pids(directory)
+    if there:
+        cause = f"container's cgroup is not empty: {len(there)} process(es) found"
+        raise Conflict("take cgroup", directory, cause, code="cgroup.not-empty")
+    if (mount.version == 2 or "freezer" in mount.controllers) and freezer.is_frozen(directory, mount.version):
+        raise Conflict("take cgroup", directory, "container's cgroup unexpectedly frozen", code="cgroup.frozen")
 
 
 def _below_top(path: str) -> str:
     """The path, unless it is the top: nobody kills, freezes or removes the whole machine."""
     if path == "/":
         raise Invalid("change cgroup", path, "the top of the hierarchy is not ours")
-    return _checked(path)
+    return checked(path)
 
 
 def _has_one_thread() -> bool:
@@ -353,23 +302,6 @@ def _has_one_thread() -> bool:
         return os.stat("/proc/self/task").st_nlink == 3  # two for the directory, one for each thread
     except OSError:
         return False  # no /proc: take the way that is right for any number of threads
-
-
-def _is_frozen(mount: Mount, directory: str) -> bool:
-    if mount.version == 1:
-        return read(directory, "freezer.state") == "FROZEN"
-    return _keyed(read(directory, "cgroup.events")).get("frozen") == 1
-
-
-def _keyed(text: str) -> dict[str, int]:
-    pairs = (line.split() for line in text.splitlines())
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
-
-
-def _number(text: str) -> int | None:
-    if not text.isdigit() or int(text) >= _NO_LIMIT:
-        return None
-    return int(text)
 
 
 def _mkdir_hint(error: OSError) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import errno
 import os
 
-from onggi.errors import KernelError
+from onggi.errors import KernelError, Unavailable
 from onggi.kernel.cgroup.devices import Devices
-from onggi.values import dataclass
+from onggi.values import dataclass, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ class Missing:
 
     field: str
     cause: str
+    must: bool = False
+    """Whether a container that asked for it must not start without: its controller is not there."""
 
     def text(self) -> str:
         """One line for people."""
@@ -43,6 +45,8 @@ class Write:
     """File and value to try where the kernel has no such file."""
     must: bool = False
     """Whether the group is worthless without it (denials), so that a missing file is an error and no warning."""
+    soft: bool = False
+    """Whether a missing file is no error even where limits must be kept (`onggi-oci`)."""
 
     def describe(self) -> str:
         """The nearest shell command."""
@@ -53,13 +57,15 @@ class Write:
         try:
             write(self.directory, self.file, self.value)
         except KernelError as error:
-            if error.errno != errno.ENOENT or self.must or not os.path.isdir(self.directory):
+            if error.errno != errno.ENOENT or not os.path.isdir(self.directory):
+                raise
+            if not self.otherwise and self.must:
                 raise
         else:
             return None
         if self.otherwise:
             file, value = self.otherwise
-            return Write(self.directory, file, value, self.field).apply()
+            return Write(self.directory, file, value, self.field, must=self.must).apply()
         return Missing(self.field, f"the kernel has no {self.file}") if self.field else None
 
 
@@ -110,24 +116,34 @@ class Limits:
         *,
         otherwise: tuple[str, str] | None = None,
         must: bool = False,
+        soft: bool = False,
     ) -> None:
         """One write, unless the value is None; something missing where the host has no such controller."""
         if value is None:
             return
         directory = self._directories.get(controller)
         if directory is None:
-            self.lack(field, f"the host has no {controller} controller")
+            self.lack(field, f"the host has no {controller} controller", must=not soft)
         else:
-            self.writes.append(Write(directory, file, str(value), field, otherwise, must))
+            self.writes.append(Write(directory, file, str(value), field, otherwise, must, soft))
 
     def program(self, devices: Devices) -> None:
         """The device program of a v2 cgroup."""
         self.writes.append(DeviceProgram(self._directories["devices"], devices))
 
-    def lack(self, field: str, cause: str) -> None:
+    def insist(self) -> None:
+        """Make every limit one that must be kept, but for those that are `soft`; Unavailable names what cannot be."""
+        for missing in self.missing:
+            if missing.must:
+                raise Unavailable("limit container by", missing.field, missing.cause)
+        self.writes = [
+            item if isinstance(item, DeviceProgram) else replace(item, must=not item.soft) for item in self.writes
+        ]
+
+    def lack(self, field: str, cause: str, *, must: bool = False) -> None:
         """Something that this host cannot do."""
-        missing = Missing(field, cause)
-        if missing not in self.missing:
+        missing = Missing(field, cause, must)
+        if field and missing not in self.missing:
             self.missing.append(missing)
 
 
@@ -158,6 +174,20 @@ def read(directory: str, file: str) -> str:
         raise
     finally:
         os.close(descriptor)
+
+
+def keyed(text: str) -> dict[str, int]:
+    """The lines `name number` of a file as a table; other lines are left out."""
+    pairs = (line.split() for line in text.splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
+
+
+def number(text: str) -> int | None:
+    """A file's number; None for no limit, which v2 calls `max` and v1 shows as the largest number of whole pages."""
+    return int(text) if text.isdigit() and int(text) < _NO_LIMIT else None
+
+
+_NO_LIMIT = 1 << 62
 
 
 def _hint(number: int, file: str) -> str:

@@ -14,6 +14,7 @@ import time
 from onggi.errors import KernelError
 from onggi.kernel import signals
 from onggi.kernel.cgroup.limits import read, write
+from onggi.unwinding import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ def make(directory: str, top: str, *, cpuset: bool) -> bool:
     try:
         os.mkdir(directory, 0o755)
     except FileExistsError:
+        if cpuset:
+            _fill(directory)
         return False
     except FileNotFoundError:
         above = os.path.dirname(directory)
@@ -45,7 +48,11 @@ def _fill(directory: str) -> None:
     """A new v1 cpuset has no processor and no memory, and no process can join it (ENOSPC), until it is told which."""
     for file in ("cpuset.cpus", "cpuset.mems"):
         if not read(directory, file):
-            write(directory, file, _inherited(os.path.dirname(directory), file))
+            try:
+                write(directory, file, _inherited(os.path.dirname(directory), file))
+            except KernelError as error:
+                if error.errno != errno.EINVAL:  # some are a neighbour's alone (cpu_exclusive): its own list will do
+                    raise
 
 
 def _inherited(directory: str, file: str) -> str:
@@ -55,10 +62,11 @@ def _inherited(directory: str, file: str) -> str:
     return value
 
 
-def enable(directory: str, top: str) -> tuple[str, ...]:
-    """v2: switch every controller on for the children of `directory`, from `top` down; returns those that stayed off.
+def enable(directory: str, top: str) -> None:
+    """v2: switch every controller on for the children of `directory`, from `top` down, if it can be.
 
-    Each by a write of its own: one that the kernel refuses must not take the others with it.
+    Each by a write of its own: one that the kernel refuses must not take the others with it. It refuses where processes are
+    in the group itself, and controllers that the group above does not hand down.
     """
     below = directory[len(top) :].strip("/")
     here = top
@@ -66,15 +74,11 @@ def enable(directory: str, top: str) -> tuple[str, ...]:
     for name in below.split("/") if below else ():
         here = f"{here}/{name}"
         steps.append(here)
-    off: set[str] = set()
     for step in steps:
         missing = set(read(step, "cgroup.controllers").split()) - set(read(step, "cgroup.subtree_control").split())
         for controller in sorted(missing):
-            try:
+            with suppress(KernelError):  # a limit that needs it will miss its file, and say so by name
                 write(step, "cgroup.subtree_control", "+" + controller)
-            except KernelError:
-                off.add(controller)  # processes in the group itself, or a controller that cannot be delegated
-    return tuple(sorted(off))
 
 
 def walk(directory: str) -> Iterator[str]:
@@ -93,8 +97,17 @@ def pids(directory: str) -> tuple[int, ...]:
     """Every process in the directory and below, but for those that the kernel shows as 0: not in our pid namespace."""
     found: list[int] = []
     for step in walk(directory):
-        found += [int(line) for line in _lines(f"{step}/cgroup.procs")]
+        found += [int(line) for line in _members(step)]
     return tuple(dict.fromkeys(pid for pid in found if pid > 0))
+
+
+def _members(directory: str) -> list[bytes]:
+    try:
+        return _lines(f"{directory}/cgroup.procs")
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        return _lines(f"{directory}/cgroup.threads")  # a threaded group of v2 shows no processes
 
 
 def _lines(path: str) -> list[bytes]:

@@ -6,7 +6,8 @@ Read next: `v2`. See cgroups(7), the kernel's Documentation/admin-guide/cgroup-v
 
 from __future__ import annotations
 
-from onggi.kernel.cgroup.devices import fold
+from onggi.errors import Invalid
+from onggi.kernel.cgroup.devices import fold, unknown_letters
 from onggi.kernel.cgroup.limits import Limits
 
 TYPE_CHECKING = False
@@ -19,29 +20,47 @@ if TYPE_CHECKING:
 
 def memory(limits: Limits, given: Section) -> None:
     """`linux.resources.memory`. The kernel keeps limit ≤ limit with swap at every moment, so the limit comes first."""
-    limit, swap = given.get("limit"), given.get("swap")
-    if limit == -1 and swap is None:
-        swap = -1  # a group without a memory limit and with one on memory and swap would be limited after all
+    limit, swap = given.get("limit") or None, given.get("swap") or None
     limits.add("memory", "memory.limit_in_bytes", limit, "memory.limit")
+    if limit == -1 and swap is None:  # or a group without a memory limit would be limited by the other one after all
+        limits.add("memory", "memory.memsw.limit_in_bytes", -1, "", soft=True)
     limits.add("memory", "memory.memsw.limit_in_bytes", swap, "memory.swap")
-    limits.add("memory", "memory.soft_limit_in_bytes", given.get("reservation"), "memory.reservation")
-    limits.add("memory", "memory.kmem.tcp.limit_in_bytes", given.get("kernelTCP"), "memory.kernelTCP")
-    limits.add("memory", "memory.swappiness", given.get("swappiness"), "memory.swappiness")
+    limits.add("memory", "memory.soft_limit_in_bytes", given.get("reservation") or None, "memory.reservation")
+    limits.add("memory", "memory.kmem.tcp.limit_in_bytes", given.get("kernelTCP"), "memory.kernelTCP", soft=True)
+    limits.add("memory", "memory.swappiness", _swappiness(given.get("swappiness")), "memory.swappiness")
     if given.get("kernel"):
         limits.lack("memory.kernel", "kernels since 5.16 have no limit of their own for kernel memory")
     if given.get("disableOOMKiller"):
         limits.add("memory", "memory.oom_control", 1, "memory.disableOOMKiller")
 
 
+def _swappiness(given: int | None) -> int | None:
+    if given is None or given in (-1, 0xFFFF_FFFF_FFFF_FFFF):  # what Docker sends for none
+        return None
+    if not 0 <= given <= 100:
+        cause = f"invalid memory swappiness value: {given} (valid range is 0-100)"
+        raise Invalid("read", "linux.resources.memory.swappiness", cause)
+    return given
+
+
 def cpu(limits: Limits, given: Section) -> None:
     """`linux.resources.cpu` without its sets. A period is set before the quota that is measured in it."""
-    limits.add("cpu", "cpu.shares", given.get("shares") or None, "cpu.shares")
+    limits.add("cpu", "cpu.shares", _shares(given.get("shares") or None), "cpu.shares")
     limits.add("cpu", "cpu.rt_period_us", given.get("realtimePeriod") or None, "cpu.realtimePeriod")
     limits.add("cpu", "cpu.rt_runtime_us", given.get("realtimeRuntime") or None, "cpu.realtimeRuntime")
     limits.add("cpu", "cpu.cfs_period_us", given.get("period") or None, "cpu.period")
     limits.add("cpu", "cpu.cfs_quota_us", given.get("quota") or None, "cpu.quota")
-    limits.add("cpu", "cpu.cfs_burst_us", given.get("burst"), "cpu.burst")
+    limits.add("cpu", "cpu.cfs_burst_us", given.get("burst"), "cpu.burst", soft=True)
     limits.add("cpu", "cpu.idle", given.get("idle"), "cpu.idle")
+
+
+def _shares(given: int | None) -> int | None:
+    """As they are, if the kernel would not bend them silently."""
+    for bound, most in ((2, False), (262144, True)):
+        if given is not None and (given > bound if most else given < bound):
+            cause = f"the {'maximum' if most else 'minimum'} allowed cpu-shares is {bound}"
+            raise Invalid("read", "linux.resources.cpu.shares", cause)
+    return given
 
 
 def cpuset(limits: Limits, given: Section) -> None:
@@ -51,10 +70,10 @@ def cpuset(limits: Limits, given: Section) -> None:
 
 
 def pids(limits: Limits, given: Section) -> None:
-    """`linux.resources.pids`: 0 says nothing, below 0 is no limit."""
+    """`linux.resources.pids`: below 0 is no limit; 0 is 1, since systemd knows no 0, and who is inside is no fork away."""
     limit = given.get("limit")
-    if limit:
-        limits.add("pids", "pids.max", limit if limit > 0 else "max", "pids.limit")
+    if limit is not None:
+        limits.add("pids", "pids.max", max(limit, 1) if limit >= 0 else "max", "pids.limit")
 
 
 def block_io(limits: Limits, given: Section) -> None:
@@ -65,9 +84,14 @@ def block_io(limits: Limits, given: Section) -> None:
         limits.add("blkio", "blkio.weight", weight, "blockIO.weight", otherwise=bfq)
     limits.add("blkio", "blkio.leaf_weight", given.get("leafWeight") or None, "blockIO.leafWeight")
     for device in given.get("weightDevice") or ():
-        value = f"{device['major']}:{device['minor']} {device.get('weight') or 0}"
-        bfq = ("blkio.bfq.weight_device", value)
-        limits.add("blkio", "blkio.weight_device", value, "blockIO.weightDevice", otherwise=bfq)
+        number = f"{device['major']}:{device['minor']}"
+        if device.get("weight"):
+            value = f"{number} {device['weight']}"
+            bfq = ("blkio.bfq.weight_device", value)
+            limits.add("blkio", "blkio.weight_device", value, "blockIO.weightDevice", otherwise=bfq)
+        if device.get("leafWeight"):
+            value = f"{number} {device['leafWeight']}"
+            limits.add("blkio", "blkio.leaf_weight_device", value, "blockIO.weightDevice")
     for name, file in _THROTTLES:
         for device in given.get(name) or ():
             value = f"{device['major']}:{device['minor']} {device['rate']}"
@@ -83,10 +107,11 @@ _THROTTLES = (
 
 
 def huge_pages(limits: Limits, given: list[Section]) -> None:
-    """`linux.resources.hugepageLimits`: one write a page size."""
+    """`linux.resources.hugepageLimits`, of pages in use and, where the kernel counts them (5.7), of pages reserved."""
     for item in given:
-        file = f"hugetlb.{item['pageSize']}.limit_in_bytes"
-        limits.add("hugetlb", file, item["limit"], f"hugepageLimits.{item['pageSize']}")
+        size, limit = item["pageSize"], item["limit"]
+        limits.add("hugetlb", f"hugetlb.{size}.limit_in_bytes", limit, f"hugepageLimits.{size}")
+        limits.add("hugetlb", f"hugetlb.{size}.rsvd.limit_in_bytes", limit, "", soft=True)
 
 
 def rdma(limits: Limits, given: Mapping[str, Section]) -> None:
@@ -100,7 +125,7 @@ def rdma(limits: Limits, given: Mapping[str, Section]) -> None:
 
 def network(limits: Limits, given: Section) -> None:
     """`linux.resources.network`."""
-    limits.add("net_cls", "net_cls.classid", given.get("classID"), "network.classID")
+    limits.add("net_cls", "net_cls.classid", given.get("classID") or None, "network.classID")
     for item in given.get("priorities") or ():
         value = f"{item['name']} {item['priority']}"
         limits.add("net_prio", "net_prio.ifpriomap", value, "network.priorities")
@@ -109,7 +134,15 @@ def network(limits: Limits, given: Section) -> None:
 def devices(limits: Limits, given: list[Section]) -> None:
     """`linux.resources.devices`: first the default for all, which empties the list; then each exception."""
     folded = fold(given)
+    name_unknown(limits, given)
     first, then = ("allow", "deny") if folded.allowed_by_default else ("deny", "allow")
     limits.add("devices", f"devices.{first}", "a", "devices", must=True)
     for exception in folded.exceptions:
         limits.add("devices", f"devices.{then}", exception.text(), "devices", must=True)
+
+
+def name_unknown(limits: Limits, given: list[Section]) -> None:
+    """What in device rules means nothing is told, as a warning."""
+    letters = unknown_letters(given)
+    if letters:
+        limits.lack("devices", f"an access has letters other than r, w and m: `{letters}`")

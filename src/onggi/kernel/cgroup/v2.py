@@ -6,8 +6,10 @@ Read next: `layout`. See the kernel's Documentation/admin-guide/cgroup-v2.rst.
 
 from __future__ import annotations
 
+from onggi.errors import Invalid
 from onggi.kernel.cgroup.devices import fold
 from onggi.kernel.cgroup.limits import Limits
+from onggi.kernel.cgroup.v1 import name_unknown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,17 +21,10 @@ if TYPE_CHECKING:
 
 def memory(limits: Limits, given: Section) -> None:
     """`linux.resources.memory`. v1 limits memory and swap together, v2 swap alone: the difference is what counts."""
-    limit, swap = given.get("limit"), given.get("swap")
-    limits.add("memory", "memory.max", _or_max(limit), "memory.limit")
-    if limit == -1 and swap is None:
-        swap = -1
-    if swap is not None:
-        if swap > 0 and limit and limit > 0:
-            limits.add("memory", "memory.swap.max", max(swap - limit, 0), "memory.swap")
-        elif swap == -1:
-            limits.add("memory", "memory.swap.max", "max", "memory.swap")
-        elif swap:
-            limits.lack("memory.swap", "cgroup v2 limits swap only together with memory.limit")
+    limits.add("memory", "memory.max", _or_max(given.get("limit")), "memory.limit")
+    swap = swap_of(given)
+    optional = swap in (0, "max")  # a kernel without swap swaps nothing
+    limits.add("memory", "memory.swap.max", swap, "" if optional else "memory.swap", soft=optional)
     limits.add("memory", "memory.low", _or_max(given.get("reservation")), "memory.reservation")
     for name in ("kernel", "kernelTCP"):
         if given.get(name):
@@ -38,6 +33,28 @@ def memory(limits: Limits, given: Section) -> None:
         limits.lack("memory.swappiness", "cgroup v2 has no swappiness of a group")
     if given.get("disableOOMKiller"):
         limits.lack("memory.disableOOMKiller", "cgroup v2 cannot switch the OOM killer off")
+
+
+def swap_of(given: Section) -> int | str | None:
+    """The swap that limits of memory, and of memory with swap, leave: bytes, `max`, or None for nothing said.
+
+    A 0 says nothing beside a limit, as Docker and runc have it; alone it is no swap, as crun has it.
+    """
+    limit: int | None = given.get("limit")
+    swap: int | None = given.get("swap")
+    if swap == 0 and limit is None:
+        return 0
+    if limit == -1 and not swap:
+        return "max"
+    if not swap or swap == -1:
+        return "max" if swap else None
+    if limit == -1:
+        return swap
+    if not limit:
+        raise Invalid("read", "linux.resources.memory.swap", "unable to set swap limit without memory limit")
+    if swap < limit:
+        raise Invalid("read", "linux.resources.memory.swap", "memory+swap limit should be >= memory limit")
+    return swap - limit
 
 
 def cpu(limits: Limits, given: Section) -> None:
@@ -81,8 +98,9 @@ def block_io(limits: Limits, given: Section) -> None:
     if given.get("leafWeight"):
         limits.lack("blockIO.leafWeight", "cgroup v2 has no leaf weight")
     for device in given.get("weightDevice") or ():
-        value = f"{device['major']}:{device['minor']} {device.get('weight') or 0}"
-        limits.add("io", "io.bfq.weight", value, "blockIO.weightDevice")
+        if device.get("weight"):
+            value = f"{device['major']}:{device['minor']} {device['weight']}"
+            limits.add("io", "io.bfq.weight", value, "blockIO.weightDevice", soft=True)
     for name, key in _THROTTLES:
         for device in given.get(name) or ():
             limits.add("io", "io.max", f"{device['major']}:{device['minor']} {key}={device['rate']}", "blockIO." + name)
@@ -97,9 +115,11 @@ _THROTTLES = (
 
 
 def huge_pages(limits: Limits, given: list[Section]) -> None:
-    """`linux.resources.hugepageLimits`: one write a page size."""
+    """`linux.resources.hugepageLimits`, of pages in use and, where the kernel counts them (5.7), of pages reserved."""
     for item in given:
-        limits.add("hugetlb", f"hugetlb.{item['pageSize']}.max", item["limit"], f"hugepageLimits.{item['pageSize']}")
+        size, limit = item["pageSize"], item["limit"]
+        limits.add("hugetlb", f"hugetlb.{size}.max", limit, f"hugepageLimits.{size}")
+        limits.add("hugetlb", f"hugetlb.{size}.rsvd.max", limit, "", soft=True)
 
 
 def network(limits: Limits, given: Section) -> None:
@@ -112,7 +132,8 @@ def network(limits: Limits, given: Section) -> None:
 def devices(limits: Limits, given: list[Section]) -> None:
     """`linux.resources.devices`: one eBPF program for all rules."""
     limits.program(fold(given))
+    name_unknown(limits, given)
 
 
 def _or_max(limit: int | None) -> int | str | None:
-    return "max" if limit == -1 else limit
+    return "max" if limit == -1 else limit or None
