@@ -37,13 +37,13 @@ def test_the_launcher_imports_nothing_slow(name: str) -> None:
 
 
 RUNTIME_NEEDS = {
-    "__future__", "_frozen_importlib", "_frozen_importlib_external", "_json", "_signal", "_socket", "ctypes", "errno", "fcntl",
+    "__future__", "_ctypes", "_frozen_importlib", "_frozen_importlib_external", "_json", "_signal", "_socket", "errno", "fcntl",
     "gc", "marshal", "os", "posixpath", "resource", "select", "stat", "struct", "sys", "termios", "time",
 }  # fmt: skip
 """All of the standard library that a start by `onggi-oci` loads: what is more than these costs a millisecond each."""
 
 
-@pytest.mark.parametrize("name", ["start", "main", "enclosed", "create", "foreground"])
+@pytest.mark.parametrize("name", ["start", "main", "enclosed", "create", "exec", "foreground"])
 def test_a_start_by_onggi_oci_loads_only_what_it_needs(name: str) -> None:
     """Parts of the interpreter, and what is written in C: typing, enum, contextlib, json and socket are not among them."""
     assert {module for module in closure(f"onggi.runc.{name}") if not module.startswith("onggi")} <= RUNTIME_NEEDS
@@ -86,7 +86,8 @@ def at_start(source: str, known: set[str]) -> set[str]:
         elif isinstance(node, ast.If):
             todo += [*([] if "TYPE_CHECKING" in ast.dump(node.test) else node.body), *node.orelse]
         elif isinstance(node, ast.Try):
-            todo += [*node.body, *node.orelse, *node.finalbody, *(s for h in node.handlers for s in h.body)]
+            handlers = [h for h in node.handlers if "ImportError" not in ast.dump(h.type or h)]  # another interpreter's
+            todo += [*node.body, *node.orelse, *node.finalbody, *(s for h in handlers for s in h.body)]
         elif isinstance(node, ast.With):
             todo += node.body
     return found

@@ -164,14 +164,6 @@ def test_devices_are_denied_but_for_the_promised_ones(tmp_path: Path) -> None:
         ({"process.selinuxLabel": "x"}, "process.selinuxLabel"),
         ({"linux.intelRdt": {"closID": "x"}}, "linux.intelRdt"),
         ({"linux.cgroupsPath": "system.slice:oci:x"}, "linux.cgroupsPath"),
-        (
-            {
-                "linux.namespaces": plans.namespaces("pid", "uts", "ipc", "network"),
-                "linux.maskedPaths": None,
-                "linux.readonlyPaths": None,
-            },
-            "linux.namespaces",
-        ),
     ],
 )
 def test_what_a_bundle_may_not_ask_for_yet_is_named(tmp_path: Path, changes: dict[str, Any], name: str) -> None:

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import plans
-from onggi.errors import Unsupported
 from onggi.kernel.cgroup.layout import Layout
-from onggi.runtime import covers, devices, filters, mapped, mounts, rights, surroundings, sysctls
+from onggi.runtime import covers, devices, filters, mapped, mounts, rights, sources, surroundings, sysctls
 from onggi.runtime.plan import Plan, build
 from onggi.runtime.request import from_json
 from onggi.runtime.steps import Step
@@ -39,7 +38,7 @@ init mknod -m 666 /dev/full c 1 7
 init mknod -m 666 /dev/random c 1 8
 init mknod -m 666 /dev/urandom c 1 9
 init mknod -m 666 /dev/tty c 5 0
-init ln -s pts/ptmx /dev/ptmx
+init ln -sf pts/ptmx /dev/ptmx
 init ln -s /proc/self/fd /dev/fd
 init ln -s /proc/self/fd/0 /dev/stdin
 init ln -s /proc/self/fd/1 /dev/stdout
@@ -56,7 +55,7 @@ init mount --bind -o ro,rec /proc/sys /proc/sys
 init mount --bind -o ro /dev/null /proc/kcore
 init mount --bind -o ro /dev/null /sys/firmware
 init pivot_root . . && umount -l .
-init exec 0</dev/null 1>/dev/null 2>/dev/null
+init exec 0</dev/null 1>/dev/null 2>/dev/null, as far as they are one
 init setsid; keyctl session _ses.c1
 init close_range 3- at exec
 init setpriv --seccomp-filter filter.bpf
@@ -95,7 +94,6 @@ def test_a_terminal_comes_from_the_containers_own_devpts() -> None:
     assert difference(planned({"config.process.terminal": True})) == [
         "+ init open /dev/pts/ptmx",
         "+ init mount --bind /dev/pts/0 /dev/console",
-        "- init exec 0</dev/null 1>/dev/null 2>/dev/null",
         "+ init setsid --ctty",
     ]
 
@@ -207,6 +205,8 @@ def test_cgroup_v1_shows_each_hierarchy_by_itself() -> None:
         "+ init mount -t tmpfs -o nosuid,mode=755 cgroup /sys/fs/cgroup",
         "+ init mount --bind -o nosuid,noexec,nodev,ro /sys/fs/cgroup/memory/onggi/c1 /sys/fs/cgroup/memory",
         "+ init mount --bind -o nosuid,noexec,nodev,ro /sys/fs/cgroup/cpu,cpuacct/onggi/c1 /sys/fs/cgroup/cpu,cpuacct",
+        "+ init ln -s cpu,cpuacct /sys/fs/cgroup/cpu",
+        "+ init ln -s cpu,cpuacct /sys/fs/cgroup/cpuacct",
         "+ init mount --bind -o nosuid,noexec,nodev,ro /sys/fs/cgroup/pids/onggi/c1 /sys/fs/cgroup/pids",
         "+ init mount --bind -o nosuid,noexec,nodev,ro /sys/fs/cgroup/devices/onggi/c1 /sys/fs/cgroup/devices",
         "+ init mount -o remount,ro,bind /sys/fs/cgroup",
@@ -280,14 +280,6 @@ def test_the_limit_that_a_host_lacks_is_a_warning_of_the_plan() -> None:
     assert "rdma" in warning
 
 
-@pytest.mark.parametrize("word", ["remount", "mand", "idmap"])
-def test_a_mount_option_that_is_not_supported_is_refused_by_name(word: str) -> None:
-    """The plan is where a config that cannot be carried out ends."""
-    entry = plans.mount("/data", "bind", ["rbind", word], "/srv")
-    with pytest.raises(Unsupported, match=word):
-        planned({"config.mounts": [*plans.base_mounts(), entry]})
-
-
 MAP = [{"containerID": 0, "hostID": 1_000_000, "size": 65536}]
 USERS = {
     "config.linux.namespaces": plans.namespaces("user", "mount", "pid", "ipc", "uts", "network", "cgroup"),
@@ -297,7 +289,7 @@ USERS = {
 
 
 def test_ids_of_its_own_let_the_keeper_open_and_the_init_take() -> None:
-    """The keeper maps ids, mounts the root and opens what is bound; the init is root outside until it has its root."""
+    """The keeper maps ids, mounts the root and starts who opens; the init is root outside until it has its root."""
     layers = "lowerdir=/l/2:/l/1,upperdir=/c/upper,workdir=/c/work"
     assert difference(planned(USERS)) == [
         "- keeper unshare --mount --uts --ipc --net --pid --fork",
@@ -305,7 +297,8 @@ def test_ids_of_its_own_let_the_keeper_open_and_the_init_take() -> None:
         "+ keeper echo '0 1000000 65536' > /proc/$INIT/uid_map",
         "+ keeper echo '0 1000000 65536' > /proc/$INIT/gid_map",
         f"+ keeper mount -t overlay -o X-mount.idmap=/proc/$INIT/ns/user,{layers} overlay",
-        "+ keeper exec {fd}</sys/fs/cgroup/onggi/c1",
+        "+ keeper nsenter --mount --target $INIT sh -c 'while read path; do exec {fd}<$path; done' &",
+        "+ init exec 4<>helper",
         f"- init mount -t overlay -o {layers} overlay /var/lib/onggi/rootfs",
         "+ init mount --move /proc/self/fd/$FD /var/lib/onggi/rootfs",
         "+ init cat /run/onggi/filter.bpf",
@@ -322,15 +315,11 @@ def test_ids_of_its_own_let_the_keeper_open_and_the_init_take() -> None:
 
 
 def test_what_is_handed_over_is_numbered_in_order() -> None:
-    """The n-th mount that the keeper opens is the one that the init's step expects."""
-    bind = plans.mount("/data", "bind", ["rbind"], "/srv")
-    plan = planned({**USERS, "config.mounts": [*plans.base_mounts(), bind]}, plans.V1)
-    opened = [step for step in plan.mapping if isinstance(step, mapped.OpenOverlay | mapped.OpenSource)]
-    taken = [step for step in plan.inside if isinstance(step, mapped.AttachRoot | mounts.MountBind)]
-    assert [step.handed for step in taken] == list(range(len(opened)))
-    sources = [step.mount.source for step in opened if isinstance(step, mapped.OpenSource)]
-    assert sources == [step.source for step in taken if isinstance(step, mounts.MountBind)]
-    assert sources[-1] == "/srv"
+    """The n-th descriptor that the keeper hands over is the one that the init's step expects."""
+    plan = planned(USERS, plans.V1)
+    assert [type(step) for step in plan.mapping[2:]] == [mapped.OpenOverlay, sources.OpenForInit]
+    taken = [step for step in plan.inside if isinstance(step, mapped.AttachRoot | sources.TakeSources)]
+    assert {type(step): step.handed for step in taken} == {mapped.AttachRoot: 0, sources.TakeSources: 1}
 
 
 def test_ids_of_its_own_need_a_network_of_its_own_making() -> None:
@@ -346,17 +335,21 @@ def test_a_network_that_was_made_ahead_is_entered() -> None:
     assert positions(plan, surroundings.EnterNetwork) == [2]
 
 
-def test_ids_of_its_own_do_not_go_with_anothers_namespace() -> None:
-    """setns(2) needs rights over what is joined, and root inside has none."""
-    changes = {**USERS, "config.linux.namespaces": plans.namespaces("user", "mount", network="/proc/7/ns/net")}
-    with pytest.raises(Unsupported, match="network namespace of somebody else"):
-        planned(changes)
+JOINED = plans.namespaces("mount", "uts", user="/proc/7/ns/user", network="/proc/7/ns/net", pid="/proc/7/ns/pid")
 
 
-def test_an_id_mapped_bind_needs_ids_of_its_own() -> None:
-    """Without a user namespace there is no map to show it through."""
-    with pytest.raises(Unsupported, match="idmap"):
-        planned({"config.mounts": [plans.mount("/data", "bind", ["bind", "idmap"], "/srv")]})
+@pytest.mark.parametrize("found", [JOINED, plans.namespaces("user", "mount", network="/proc/7/ns/net")])
+def test_with_a_user_namespace_a_stage_joins_the_others(found: list[dict[str, Any]]) -> None:
+    """Between keeper and init: the groups first, then everything that has a path, and nobody else joins anything."""
+    plan = planned({**USERS, "config.linux.namespaces": found})
+    joined = " ".join(f"--{n['type']}={n['path']}" for n in found if "path" in n)
+    assert [step.describe() for step in plan.stage] == [
+        "echo $$ > /sys/fs/cgroup/onggi/c1/cgroup.procs",
+        f"nsenter {joined}",
+    ]
+    assert positions(plan, surroundings.JoinNamespace, surroundings.JoinCgroup) == []
+    assert not any(isinstance(step, surroundings.BearInPidNamespace) for step in plan.before)
+    assert plan.mapping[0].describe().startswith("echo '0 1000000") == ({"type": "user"} in found)
 
 
 def test_another_containers_pids_are_joined_by_birth() -> None:

@@ -20,7 +20,7 @@ from onggi.engine.resources import resources, shm_size, stat_device, ulimits
 from onggi.engine.security import Security, decide
 from onggi.errors import Conflict, Invalid, Unsupported
 from onggi.oci.runtime import VERSION
-from onggi.runtime.plan import SHARED
+from onggi.runtime.plan_mounts import SHARED
 from onggi.wire.containers import ContainerCreate
 
 Json = dict[str, Any]

@@ -6,8 +6,7 @@ plan that asks for one of them only. Callers: `runtime/attributes`, `runc/featur
 
 from __future__ import annotations
 
-import ctypes
-
+from onggi.kernel import c_types as ctypes
 from onggi.kernel.syscall import bind, bind_number
 
 POLICIES = {

@@ -12,12 +12,12 @@ and answers 1 to allow, 0 to deny. `device_program` is pure; the rest is bpf(2).
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import struct
 
 from onggi.errors import KernelError
+from onggi.kernel import c_types as ctypes
 from onggi.kernel.cgroup.devices import ANY, DeviceException, Devices
 from onggi.kernel.syscall import bind_number
 

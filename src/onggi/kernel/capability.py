@@ -8,9 +8,8 @@ Not here: which capabilities a container gets (that is the engine's choice). Cal
 
 from __future__ import annotations
 
-import ctypes
-
 from onggi.errors import Invalid, KernelError
+from onggi.kernel import c_types as ctypes
 from onggi.kernel.syscall import bind, bind_number
 from onggi.values import dataclass
 

@@ -5,8 +5,7 @@ Callers: `store/layers`. Read next: `path`.
 
 from __future__ import annotations
 
-import ctypes
-
+from onggi.kernel import c_types as ctypes
 from onggi.kernel.fd import Fd
 from onggi.kernel.syscall import bind, libc_blocking
 

@@ -6,9 +6,8 @@ limits only. Callers: `runtime/limits`. Read next: `attributes`.
 
 from __future__ import annotations
 
-import ctypes
-
 from onggi.errors import KernelError
+from onggi.kernel import c_types as ctypes
 from onggi.kernel.syscall import bind
 
 NUMBERS = {

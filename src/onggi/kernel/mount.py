@@ -7,17 +7,20 @@ attached onto a descriptor (`move_mount`). No path is looked up twice, so nothin
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 
 from onggi.errors import KernelError
+from onggi.kernel import c_types as ctypes
 from onggi.kernel.flags import (
     AT_EMPTY_PATH,
     AT_FDCWD,
     AT_RECURSIVE,
+    AT_SYMLINK_NOFOLLOW,
     FSMOUNT_CLOEXEC,
     FSOPEN_CLOEXEC,
+    FSPICK_CLOEXEC,
+    FSPICK_EMPTY_PATH,
     MNT_DETACH,
     MOVE_MOUNT_F_EMPTY_PATH,
     MOVE_MOUNT_T_EMPTY_PATH,
@@ -38,6 +41,7 @@ _c_int, _c_uint, _c_char_p = ctypes.c_int, ctypes.c_uint, ctypes.c_char_p
 _fsopen = bind_number("fsopen", _c_char_p, _c_uint)
 _fsconfig = bind_number("fsconfig", _c_int, _c_uint, _c_char_p, _c_char_p, _c_int)
 _fsmount = bind_number("fsmount", _c_int, _c_uint, _c_uint)
+_fspick = bind_number("fspick", _c_int, _c_char_p, _c_uint)
 _open_tree = bind_number("open_tree", _c_int, _c_char_p, _c_uint)
 _move_mount = bind_number("move_mount", _c_int, _c_char_p, _c_int, _c_char_p, _c_uint)
 _mount_setattr = bind_number("mount_setattr", _c_int, _c_char_p, _c_uint, ctypes.c_void_p, ctypes.c_size_t)
@@ -45,7 +49,9 @@ _pivot_root = bind_number("pivot_root", _c_char_p, _c_char_p)
 _umount2 = bind("umount2", _c_int, _c_char_p, _c_int)
 _mount = bind("mount", _c_int, _c_char_p, _c_char_p, _c_char_p, ctypes.c_ulong, _c_char_p)
 
-_SET_FLAG, _SET_STRING, _SET_FD, _CREATE = 0, 1, 5, 6
+_SET_FLAG, _SET_STRING, _SET_FD, _CREATE, _RECONFIGURE = 0, 1, 5, 6, 7
+_LONGEST_VALUE = 255
+"""Bytes that fsconfig(2) takes for a string."""
 
 
 class _MountAttrs(ctypes.Structure):
@@ -85,9 +91,29 @@ def new(fstype: str, options: Iterable[tuple[str, str | None]] = (), attributes:
 
 def _option(context: int, key: str, value: str | None) -> None:
     if value is None:
-        _fsconfig(context, _SET_FLAG, key.encode(), None, 0)
-    else:
-        _fsconfig(context, _SET_STRING, key.encode(), os.fsencode(value), 0)
+        _fsconfig(context, _SET_FLAG, os.fsencode(key), None, 0)
+        return
+    data = os.fsencode(value)
+    if len(data) > _LONGEST_VALUE:
+        raise KernelError(
+            "fsconfig", key, errno.EINVAL, detail=f"a value of {len(data)} bytes, where the kernel takes 255"
+        )
+    _fsconfig(context, _SET_STRING, os.fsencode(key), data, 0)
+
+
+def reconfigure(fd: int, options: Iterable[tuple[str, str | None]]) -> None:
+    """Change the options of a mounted file system itself, by a descriptor of its mount: fspick(2), fsconfig(2)."""
+    context = _fspick(fd, b"", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH)
+    step = "options"
+    try:
+        for step, value in options:
+            _option(context, step, value)
+        step = "reconfigure"
+        _fsconfig(context, _RECONFIGURE, None, None, 0)
+    except KernelError as error:
+        raise KernelError("remount", step, error.errno or 0, detail=_messages(context)) from error
+    finally:
+        os.close(context)
 
 
 def _messages(context: int) -> str:
@@ -167,10 +193,13 @@ def open_path(path: str) -> int:
     return os.open(path, os.O_PATH | os.O_CLOEXEC)
 
 
-def clone_tree(path: str, *, fd: int = AT_FDCWD, recursive: bool) -> int:
-    """A detached copy of the mount at `path`: open_tree(2) with CLONE; with path "" of what `fd` itself names."""
+def clone_tree(path: str, *, fd: int = AT_FDCWD, recursive: bool, follow: bool = True) -> int:
+    """A detached copy of the mount at `path`: open_tree(2) with CLONE; with path "" of what `fd` itself names.
+
+    Without `follow` a symbolic link is what is shown, not what it leads to.
+    """
     flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (AT_RECURSIVE if recursive else 0)
-    flags |= 0 if path else AT_EMPTY_PATH
+    flags |= (0 if path else AT_EMPTY_PATH) | (0 if follow else AT_SYMLINK_NOFOLLOW)
     return _open_tree(fd, os.fsencode(path), flags)
 
 

@@ -8,11 +8,11 @@ Callers: `store/`, `runtime/steps`. Read next: `mount`.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 
 from onggi.errors import KernelError
+from onggi.kernel import c_types as ctypes
 from onggi.kernel.fd import Fd
 from onggi.kernel.syscall import bind_number
 from onggi.values import IntFlag

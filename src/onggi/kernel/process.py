@@ -7,11 +7,11 @@ would stay locked in the child. Callers: `runtime/`. Read next: `runtime/launch`
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
 
 from onggi.errors import KernelError
+from onggi.kernel import c_types as ctypes
 from onggi.kernel import signals
 from onggi.kernel.flags import CLONE_INTO_CGROUP, Clone, names
 from onggi.kernel.syscall import bind, bind_number

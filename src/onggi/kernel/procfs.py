@@ -8,11 +8,11 @@ Callers: `runtime/sysctls`, `runtime/labels`. Read next: `path`.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 
 from onggi.errors import KernelError
+from onggi.kernel import c_types as ctypes
 from onggi.kernel import mount
 from onggi.kernel.path import Resolve, open_in_root
 from onggi.kernel.syscall import bind

@@ -9,10 +9,10 @@ Callers: the files beside this one. Read next: `flags`, `fd`.
 
 from __future__ import annotations
 
-import ctypes
 import os
 
 from onggi.errors import KernelError
+from onggi.kernel import c_types as ctypes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

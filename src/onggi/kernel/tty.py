@@ -6,7 +6,6 @@ Callers: `runtime/`. Read next: `process`.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -15,6 +14,7 @@ import struct
 import termios
 
 from onggi.errors import KernelError
+from onggi.kernel import c_types as ctypes
 from onggi.kernel.path import Resolve, open_in_root
 from onggi.kernel.syscall import bind
 

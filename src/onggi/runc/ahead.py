@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Entry: TypeAlias = tuple[str, int, int, int, int, int]
 
-_WANTED = ("onggi.", "ctypes", "_ctypes", "struct", "types", "__future__", "_json", "termios", "resource", "tty")
+_WANTED = ("onggi.", "_ctypes", "struct", "__future__", "_json", "termios", "resource", "tty")
 """What is kept: our modules, and those of the standard library that a command loads on the way of a start."""
 _MODULE, _PACKAGE, _EXTENSION = range(3)
 _INDEX = 32 << 10

@@ -70,10 +70,6 @@ def _refuse(document: Json) -> None:
             place = place.get(name) if isinstance(place, dict) else None
         if place:
             raise Unsupported("run bundle with", ".".join(names), "it is not supported yet")
-    for mount in document.get("mounts") or ():
-        if mount.get("uidMappings") or mount.get("gidMappings"):
-            cause = "id maps of a mount's own are not supported yet"
-            raise Unsupported("run bundle with", f"mounts: {mount.get('destination')}", cause)
 
 
 def request(
@@ -85,7 +81,7 @@ def request(
     path of its cgroup.
     """
     linux = document.get("linux") or {}
-    root = os.path.join(bundle, (document.get("root") or {}).get("path") or "rootfs")
+    root = _root(bundle, (document.get("root") or {}).get("path") or "rootfs")
     file, flags, listener = _filter(document, bundle, cache)
     kinds = {namespace["type"] for namespace in linux.get("namespaces") or ()}
     found = from_json(
@@ -99,8 +95,6 @@ def request(
             "private_cgroup": "cgroup" in kinds,
         }
     )
-    if "mount" not in kinds:
-        raise Unsupported("run bundle with", "linux.namespaces", "a container without a mount namespace of its own")
     binds = tuple(
         replace(mount, source=os.path.join(bundle, mount.source)) if _is_bind(mount.type, mount.options) else mount
         for mount in found.spec.mounts
@@ -120,6 +114,14 @@ def request(
         listener=listener,
         take_empty_cgroup=True,
     )
+
+
+def _root(bundle: str, path: str) -> str:
+    """The root directory's own path: what a link stands for may be another directory by the time it is mounted."""
+    root = os.path.normpath(os.path.join(os.path.realpath(bundle), path))
+    if os.path.realpath(root) != root:
+        raise Invalid("read", "root.path", "invalid rootfs: not an absolute path, or a symlink")
+    return root
 
 
 def _is_bind(kind: str, options: tuple[str, ...]) -> bool:

@@ -14,7 +14,7 @@ import posixpath
 from onggi.errors import Invalid, Unsupported
 from onggi.kernel.cgroup.detect import detect, here
 from onggi.kernel.cgroup.layout import NONE
-from onggi.runtime.plan import DEFAULT_DEVICES
+from onggi.runtime.plan_mounts import DEFAULT_DEVICES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

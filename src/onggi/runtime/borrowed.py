@@ -14,8 +14,9 @@ from onggi.kernel import mount as kernel_mount
 from onggi.kernel import process
 from onggi.kernel.flags import Clone
 from onggi.kernel.path import Resolve, open_in_root
-from onggi.runtime.mounts import place
+from onggi.runtime.mount_attributes import set_options
 from onggi.runtime.options import MountOptions
+from onggi.runtime.places import put
 from onggi.runtime.steps import Context
 from onggi.values import dataclass
 
@@ -37,7 +38,8 @@ class MountOfContainer:
     def apply(self, context: Context) -> None:
         tree = self._copy()
         try:
-            place(tree, self.destination, self.options, context)
+            set_options(tree, self.options)
+            put(tree, self.destination, context)
         finally:
             os.close(tree)
 

@@ -12,7 +12,7 @@ import time
 
 from onggi import documents
 from onggi.errors import OnggiError, StartFailed
-from onggi.kernel import capability, process, sockets
+from onggi.kernel import capability, process, signals, sockets
 from onggi.kernel.cgroup.layout import Layout
 from onggi.kernel.flags import Clone
 from onggi.kernel.sockets import SHUT_WR, Socket
@@ -21,7 +21,7 @@ from onggi.runtime.plan import Plan, build
 from onggi.runtime.request import Request, from_json
 from onggi.runtime.steps import Context, carry_out, failed
 from onggi.trace import Event, Trace
-from onggi.unwinding import ExitStack
+from onggi.unwinding import ExitStack, suppress
 from onggi.values import dataclass
 
 TYPE_CHECKING = False
@@ -119,6 +119,10 @@ def start(
 def _clone(plan: Plan, request: Request, context: Context, *, for_parent: bool) -> tuple[bool, int, int]:
     """clone3(2) with the plan's flags, into the v2 group where there is one: was it, the pid (0 in the child), the pidfd."""
     started = time.monotonic_ns()
+    if plan.stage:
+        from onggi.runtime import stage
+
+        return False, *stage.clone(plan.stage, plan.clone, context)
     group = context.layout.clone_target(request.spec.cgroups_path) if request.spec.cgroups_path else None
     try:
         pid, pidfd = process.clone(plan.clone.flags, group.fileno() if group else -1, for_parent=for_parent)
@@ -161,8 +165,19 @@ def _lead(plan: Plan, context: Context, ours: Socket, outcome: sync.Outcome) -> 
     except (BrokenPipeError, ConnectionResetError):  # the init is gone, and what it said is still to be read
         failure = None
     sync.wait_outcome(ours, outcome)
+    _end_helper(context)
     if failure and not outcome.failure:
         raise failure
+
+
+def _end_helper(context: Context) -> None:
+    """Who opened files for the init has nothing more to do; what became of it no longer matters."""
+    if context.helper < 0:
+        return
+    with suppress(ProcessLookupError, ChildProcessError):  # where SIGCHLD is ignored the kernel collects it
+        signals.send_to_pidfd(context.helper, signals.KILL)
+        os.waitid(os.P_PIDFD, context.helper, os.WEXITED)
+    os.close(context.helper)
 
 
 def _write_failed_trace(trace: Trace, outcome: sync.Outcome) -> None:

@@ -16,6 +16,8 @@ from onggi.kernel.path import open_in_root
 from onggi.runtime.steps import Context
 from onggi.values import dataclass
 
+_NULL = os.makedev(1, 3)
+
 
 @dataclass(frozen=True, slots=True)
 class MaskPath:
@@ -32,14 +34,16 @@ class MaskPath:
         if spot < 0:
             return
         try:
-            if stat.S_ISDIR(os.fstat(spot).st_mode):
-                cover = kernel_mount.new("tmpfs", (("size", "0"), ("nr_inodes", "1")), MountAttr.RDONLY, "tmpfs")
-            else:
-                cover = _null()
+            make = _empty_directory if stat.S_ISDIR(os.fstat(spot).st_mode) else _null
+            first = context.kept.get(make.__name__, -1)
+            cover = make(context) if first < 0 else kernel_mount.clone_tree("", fd=first, recursive=False)
             kernel_mount.attach(cover, spot)
-            os.close(cover)
         finally:
             os.close(spot)
+        if first < 0:
+            context.kept[make.__name__] = cover  # all further ones are this one again
+        else:
+            os.close(cover)
 
 
 def _find(root: int, path: str) -> int:
@@ -52,14 +56,36 @@ def _find(root: int, path: str) -> int:
         raise
 
 
-def _null() -> int:
-    """A detached mount of the host's /dev/null, and of nothing that only looks like it (CVE-2025-31133)."""
-    cover = kernel_mount.clone_tree("/dev/null", recursive=False)
-    found = os.fstat(cover)
-    if not stat.S_ISCHR(found.st_mode) or found.st_rdev != os.makedev(1, 3):
+def _empty_directory(_context: Context) -> int:
+    """A detached tmpfs without room for anything, read-only as a mount and in itself."""
+    limits = (("nr_blocks", "1"), ("nr_inodes", "1"), ("ro", None))
+    return kernel_mount.new("tmpfs", limits, MountAttr.RDONLY, "tmpfs")
+
+
+def _null(context: Context) -> int:
+    """A detached mount of the null device, looked at by the descriptor that is mounted (CVE-2025-31133).
+
+    The container's own, so that no mode of the host's can be changed through it; the host's where there is none.
+    """
+    found = _find(context.root, "/dev/null")
+    try:
+        if found < 0 or not _is_null(found):
+            cover = kernel_mount.clone_tree("/dev/null", recursive=False)
+        else:
+            cover = kernel_mount.clone_tree("", fd=found, recursive=False)
+    finally:
+        if found >= 0:
+            os.close(found)
+    if not _is_null(cover):
         os.close(cover)
         raise Invalid("mask", "/dev/null", "it is not the null device")
+    kernel_mount.set_attributes(cover, MountAttr.RDONLY | MountAttr.NOSUID | MountAttr.NOEXEC)
     return cover
+
+
+def _is_null(descriptor: int) -> bool:
+    found = os.fstat(descriptor)
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == _NULL
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +113,7 @@ class ReadonlyPath:
 
 @dataclass(frozen=True, slots=True)
 class ReadonlyMount:
-    """Make a mount that was just made below the root read-only."""
+    """Make a mount that was made below the root, and kept, read-only."""
 
     path: str
     why: str
@@ -96,11 +122,9 @@ class ReadonlyMount:
         return f"mount -o remount,ro,bind {self.path}"
 
     def apply(self, context: Context) -> None:
-        spot = open_in_root(context.root, self.path, os.O_PATH)
-        try:
-            kernel_mount.set_attributes(spot, MountAttr.RDONLY)
-        finally:
-            os.close(spot)
+        tree = context.kept.pop(self.path)
+        kernel_mount.set_attributes(tree, MountAttr.RDONLY)
+        os.close(tree)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,9 @@ but for `keys`. Callers: `dump`, `restore`. Read next: criu(8), --external and -
 from __future__ import annotations
 
 import os
-import posixpath
 import stat
 
-from onggi.errors import KernelError
+from onggi.errors import KernelError, Unsupported
 from onggi.kernel.path import open_in_root
 from onggi.runtime.covers import MaskPath
 from onggi.runtime.devices import MakeDevice
@@ -35,18 +34,25 @@ CRIUS_WORDS = {"ipc": "ipc", "uts": "uts", "user": "user", "mount": "mnt", "time
 """Namespaces that CRIU joins by path."""
 
 
-def sources(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Every mount that shows something of the host: its destination, and what it shows."""
-    for step in (*plan.inside, *plan.after):
-        if isinstance(step, MountBind):
-            yield posixpath.normpath(step.destination), step.source
-        elif isinstance(step, MakeDevice) and step.bind:
-            yield posixpath.normpath(step.path), step.path
+def sources(plan: Plan, nodes: str = "") -> Iterator[tuple[str, str]]:
+    """Every mount that shows something of the host: its destination, and what it shows.
+
+    Device nodes that were made for a user namespace are `nodes`/NUMBER. A bind of the root's own is the root's. Unsupported
+    names a mount that CRIU would make another than it was.
+    """
+    for step in plan.inside:
+        mount = getattr(step, "mount", step)
+        if isinstance(mount, MountBind) and not mount.inside:
+            if mount.id_map is not None:
+                raise Unsupported("checkpoint mount", mount.destination, "CRIU knows nothing of its id map")
+            yield mount.destination, mount.source
+        elif isinstance(mount, MakeDevice) and mount.handed >= 0:
+            yield mount.device.path, f"{nodes}/{mount.handed}"
 
 
-def given(plan: Plan) -> Pairs:
+def given(plan: Plan, nodes: str) -> Pairs:
     """For a restore: by which source each key is to be mounted."""
-    found = dict(sources(plan))
+    found = dict(sources(plan, nodes))
     if any(isinstance(step, MaskPath) for step in plan.after):
         found[NULL] = NULL
     return [{"key": key, "val": source} for key, source in found.items()]

@@ -47,6 +47,8 @@ def _carry_out(plan: Plan, context: Context, keeper: Socket, trace: Trace) -> No
     if plan.mapping:
         context.handed = sync.wait_go(keeper, "mapped")
     carry_out(plan.inside, context)
+    if context.sources:
+        context.sources.close()
     if plan.hooks:
         sync.send(keeper, {"mounted": True})
     sync.wait_go(keeper, "ready")

@@ -26,11 +26,23 @@ from typing import NoReturn
 from onggi.kernel import process
 from onggi.kernel.cgroup.detect import detect
 from onggi.kernel.cgroup.layout import Layout
-from onggi.runtime import borrowed, entrance, filters, hooks, keeper, limits, links, mapped, sysctls, terminal
+from onggi.runtime import (
+    borrowed,
+    entrance,
+    filters,
+    hooks,
+    keeper,
+    limits,
+    links,
+    mapped,
+    sources,
+    sysctls,
+    terminal,
+)
 from onggi.runtime.container import warm_up
 from onggi.runtime.enclosure import enclose
 
-_LOADED_AHEAD = (borrowed, filters, hooks, limits, links, mapped, sysctls, terminal)
+_LOADED_AHEAD = (borrowed, filters, hooks, limits, links, mapped, sources, sysctls, terminal)
 """What a plan imports when it needs it: here it is there before the fork."""
 _READY = b"ready"
 _REHEARSALS = 10

@@ -17,7 +17,7 @@ from onggi.kernel import mount as kernel_mount
 from onggi.kernel import process
 from onggi.kernel.flags import Clone, Ms
 from onggi.oci.runtime import IdMap
-from onggi.runtime.mounts import MountBind, place_root
+from onggi.runtime.mounts import place_root, take_root
 from onggi.runtime.steps import Context
 from onggi.unwinding import ExitStack
 from onggi.values import dataclass
@@ -111,27 +111,6 @@ class OpenOverlay:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenSource:
-    """In the keeper: a directory or file of the host as a detached mount, for the init to put into place."""
-
-    mount: MountBind
-    why: str
-
-    def describe(self) -> str:
-        return f"exec {{fd}}<{self.mount.source}"
-
-    def apply(self, context: Context) -> None:
-        tree = self.mount.open()
-        context.handed.append(tree)
-        if self.mount.options.idmap:
-            userns = os.open(f"/proc/{context.child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                kernel_mount.map_ids(tree, userns, recursive=self.mount.options.idmap == "ridmap")
-            finally:
-                os.close(userns)
-
-
-@dataclass(frozen=True, slots=True)
 class AttachRoot:
     """The root that the keeper mounted becomes this mount namespace's."""
 
@@ -143,4 +122,4 @@ class AttachRoot:
         return f"mount --move /proc/self/fd/$FD {self.at}"
 
     def apply(self, context: Context) -> None:
-        context.root = place_root(context.handed[self.handed], self.at)
+        take_root(context, place_root(context.handed[self.handed], self.at))

@@ -1,105 +1,46 @@
 """Steps that mount: the root, what the specification lists; and the pivot at the end.
 
-Every destination is resolved once, below the container's root, by openat2 with RESOLVE_IN_ROOT, and the mount is put
-onto that descriptor. A symbolic link planted in the image leads at most to another place in the image. You come from
-`steps`; the order is `plan`'s. Devices and masks are in `devices` and `covers`.
+What is mounted is born detached, gets its options while nobody can see it, and is put onto a descriptor of its place (see
+`places`). With ids of its own the init has no right to the host's files: what it mounts of them is opened by another (see
+`sources`). You come from `steps`; the order is `plan`'s and `plan_mounts`'s. Devices and masks are in `devices` and `covers`.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import posixpath
 import stat
 
-from onggi.errors import Invalid, KernelError
+from onggi.errors import KernelError
 from onggi.kernel import mount as kernel_mount
-from onggi.kernel.flags import ATIME_MASK, Ms
-from onggi.kernel.path import Resolve, open_in_root
+from onggi.kernel.flags import MountAttr, Ms
+from onggi.kernel.path import open_in_root
+from onggi.oci.runtime import IdMap
+from onggi.runtime.mount_attributes import set_options, set_propagation
 from onggi.runtime.options import MountOptions
+from onggi.runtime.places import directory_of, existing, made, put
 from onggi.runtime.steps import Context
 from onggi.values import dataclass
 
-_STRICT = Resolve.IN_ROOT | Resolve.NO_MAGICLINKS | Resolve.NO_SYMLINKS
-_LINK_LIMIT = 40
-# What lxcfs and its like put over single files of /proc; anything else below it would deceive us and the container.
-_PROC_EXCEPTIONS = frozenset(
-    f"/proc/{name}"
-    for name in (
-        "cpuinfo",
-        "diskstats",
-        "meminfo",
-        "stat",
-        "swaps",
-        "uptime",
-        "loadavg",
-        "slabinfo",
-        "sys/kernel/ns_last_pid",
-    )
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    IdMaps: TypeAlias = tuple[tuple[IdMap, ...], tuple[IdMap, ...]]
+    """Users' and groups'."""
+
+_PROPAGATIONS = (
+    (Ms.SLAVE, "slave"),
+    (Ms.SHARED, "shared"),
+    (Ms.UNBINDABLE, "unbindable"),
+    (Ms.PRIVATE, "private"),
 )
 
 
-def target(context: Context, path: str, *, directory: bool, strict: bool = False) -> int:
-    """A descriptor (O_PATH) of `path` below the container's root, made if it is missing; the caller closes it."""
-    resolve = _STRICT if strict else Resolve.IN_ROOT | Resolve.NO_MAGICLINKS
-    try:
-        found = open_in_root(context.root, path, os.O_PATH, resolve=resolve)
-    except KernelError as error:
-        if error.errno != errno.ENOENT:
-            raise
-        found = _make(context.root, path, directory=directory)
-    return _outside_proc(context, path, found)
-
-
-def _outside_proc(context: Context, path: str, found: int) -> int:
-    if os.fstat(found).st_dev == context.proc_device and posixpath.normpath(path) not in _PROC_EXCEPTIONS:
-        os.close(found)
-        raise Invalid("mount", path, "the destination is inside the container's /proc")
-    return found
-
-
-def _make(root: int, path: str, *, directory: bool, depth: int = 0) -> int:
-    """Make `path` below `root`, parents too, through links that dangle inside it, as Docker does for resolv.conf."""
-    if depth > _LINK_LIMIT:
-        raise KernelError("openat2", path, errno.ELOOP)
-    parent_path, name = posixpath.split(posixpath.normpath("/" + path))
-    parent = directory_of(root, parent_path, depth)
-    try:
-        link = _link(parent, name)
-        if link is not None:
-            return _make(root, posixpath.join(parent_path, link), directory=directory, depth=depth + 1)
-        if directory:
-            _mkdir(parent, name)
-        else:
-            os.close(
-                os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644, dir_fd=parent)
-            )
-        return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-    finally:
-        os.close(parent)
-
-
-def directory_of(root: int, path: str, depth: int) -> int:
-    try:
-        return open_in_root(root, path, os.O_PATH | os.O_DIRECTORY)
-    except KernelError as error:
-        if error.errno != errno.ENOENT or path == "/":
-            raise
-        return _make(root, path, directory=True, depth=depth + 1)
-
-
-def _link(parent: int, name: str) -> str | None:
-    try:
-        return os.readlink(name, dir_fd=parent)
-    except OSError:  # not there, or no link
-        return None
-
-
-def _mkdir(parent: int, name: str) -> None:
-    try:
-        os.mkdir(name, 0o755, dir_fd=parent)
-    except FileExistsError:
-        return  # somebody was quicker: what matters is what the descriptor opened next names
+def propagation_word(kind: Ms) -> str:
+    """`rslave`, as mount(8) has it."""
+    word = next(word for flag, word in _PROPAGATIONS if kind & flag)
+    return f"r{word}" if kind & Ms.REC else word
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +51,7 @@ class Propagation:
     why: str
 
     def describe(self) -> str:
-        word = "slave" if self.kind & Ms.SLAVE else "shared" if self.kind & Ms.SHARED else "private"
-        return f"mount --make-r{word} /"
+        return f"mount --make-{propagation_word(self.kind)} /"
 
     def apply(self, context: Context) -> None:
         kernel_mount.set_propagation("/", self.kind)
@@ -136,7 +76,7 @@ class MountOverlay:
         if self.in_memory:
             upper, work = self._memory()
         root = kernel_mount.overlay(self.lowers, upper, work, self.at)
-        context.root = place_root(root, self.at)
+        take_root(context, place_root(root, self.at))
 
     def _memory(self) -> tuple[str, str]:
         """Upper and work directory on a tmpfs that only this mount namespace has, gone with its last process."""
@@ -152,13 +92,23 @@ class BindRoot:
     """The bundle's root directory as a mount of its own, which pivot_root needs."""
 
     path: str
+    private: bool
+    """Nothing that is mounted on it may spread, whatever its parent does."""
     why: str
 
     def describe(self) -> str:
         return f"mount --rbind {self.path} {self.path}"
 
     def apply(self, context: Context) -> None:
-        context.root = place_root(kernel_mount.clone_tree(self.path, recursive=True), self.path)
+        spot = context.sources.open(self.path) if context.sources else kernel_mount.open_path(self.path)
+        try:
+            root = kernel_mount.clone_tree("", fd=spot, recursive=True)
+            if self.private:
+                kernel_mount.set_attributes(root, propagation=Ms.PRIVATE)
+            kernel_mount.attach(root, spot)
+        finally:
+            os.close(spot)
+        take_root(context, root)
 
 
 def place_root(mounted: int, at: str) -> int:
@@ -171,6 +121,12 @@ def place_root(mounted: int, at: str) -> int:
     return mounted
 
 
+def take_root(context: Context, root: int) -> None:
+    """From here on `root` is the container's root."""
+    found = os.fstat(root)
+    context.root, context.root_file = root, (found.st_dev, found.st_ino)
+
+
 @dataclass(frozen=True, slots=True)
 class MountFilesystem:
     """A new file system at a place below the root."""
@@ -180,50 +136,64 @@ class MountFilesystem:
     destination: str
     options: MountOptions
     why: str
+    kept: bool = False
+    """Its descriptor stays open, for the step that makes it read-only when all is in it."""
 
     def describe(self) -> str:
         return f"mount -t {self.type} -o {self.options.text()} {self.source or self.type} {self.destination}"
 
     def apply(self, context: Context) -> None:
-        own = self.type in ("proc", "sysfs")
-        spot = target(context, self.destination, directory=True, strict=own)
+        spot, is_new = self.spot(context)
         try:
-            made = kernel_mount.new(self.type, self.options.data, self.options.attributes, self.source or self.type)
-            kernel_mount.attach(made, spot)
+            tree = self.make(context, spot, is_new=is_new)
+            set_propagation(tree, self.options)
+            kernel_mount.attach(tree, spot)
         finally:
             os.close(spot)
-        if self.options.propagation:
-            kernel_mount.set_attributes(made, propagation=self.options.propagation)
-        if self.type == "proc" and self.destination == "/proc":
-            context.proc, context.proc_device = made, os.fstat(made).st_dev
+        self.keep(context, tree)
+
+    def spot(self, context: Context) -> tuple[int, bool]:
+        """The place, and whether it had to be made. Of proc and sysfs, through no link (CVE-2019-19921, CVE-2023-27561)."""
+        own = self.type in ("proc", "sysfs")
+        try:
+            found = existing(context, self.destination, no_links=own)
+        except KernelError as error:
+            if not own or error.errno not in (errno.ELOOP, errno.ENOTDIR):
+                raise
+            detail = f'filesystem "{self.type}" must be mounted on ordinary directory'
+            raise KernelError(error.verb, error.object, error.errno, detail=detail) from error
+        return (found, False) if found >= 0 else (made(context, self.destination, directory=True), True)
+
+    def make(self, context: Context, spot: int, *, is_new: bool) -> int:
+        """The file system, detached."""
+        options = self.options
+        data = [*((word, None) for word in options.superblock), *options.data]
+        if self.type == "tmpfs" and not is_new and not any(key == "mode" for key, _ in data):
+            data.append(("mode", f"{stat.S_IMODE(os.fstat(spot).st_mode):04o}"))
+        try:
+            tree = kernel_mount.new(self.type, data, MountAttr(options.attributes), self.source or self.type)
+        except KernelError as error:
+            if not context.sources or self.type != "sysfs" or error.errno != errno.EPERM:
+                raise
+            return self._host_sysfs()
+        if options.recursive != (0, 0):
+            kernel_mount.set_attributes(tree, *map(MountAttr, options.recursive))
+        return tree
+
+    def _host_sysfs(self) -> int:
+        """The kernel gives a sysfs to who owns the network namespace only; for others it is the host's, as it is there."""
+        tree = kernel_mount.clone_tree("/sys", recursive=True)
+        kernel_mount.set_attributes(tree, MountAttr(self.options.attributes), recursive=True)
+        return tree
+
+    def keep(self, context: Context, tree: int) -> None:
+        """Remember the container's own /proc, and what a later step needs."""
+        if self.destination == "/proc":
+            context.proc, context.proc_device = tree, os.fstat(tree).st_dev
+        elif self.kept:
+            context.kept[self.destination] = tree
         else:
-            os.close(made)
-
-
-def place(tree: int, destination: str, options: MountOptions, context: Context) -> None:
-    """Give a detached tree its attributes and put it at `destination` below the container's root."""
-    set_options(tree, options)
-    put(tree, destination, context)
-
-
-def set_options(tree: int, options: MountOptions) -> None:
-    """Give a detached tree its attributes, before anybody sees it."""
-    if options.attributes or options.cleared:
-        off = options.cleared | (ATIME_MASK if options.sets_atime else 0)
-        kernel_mount.set_attributes(tree, options.attributes, off)
-    if options.recursive_attributes:
-        kernel_mount.set_attributes(tree, options.recursive_attributes, recursive=True)
-    if options.propagation:
-        kernel_mount.set_attributes(tree, propagation=options.propagation, recursive=options.recursive_propagation)
-
-
-def put(tree: int, destination: str, context: Context) -> None:
-    """Attach a detached tree at `destination` below the container's root, made if it is missing."""
-    spot = target(context, destination, directory=stat.S_ISDIR(os.fstat(tree).st_mode))
-    try:
-        kernel_mount.attach(tree, spot)
-    finally:
-        os.close(spot)
+            os.close(tree)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,29 +204,55 @@ class MountBind:
     destination: str
     options: MountOptions
     why: str
-    handed: int = -1
-    """Which of the mounts that the keeper opened it is; -1: the init opens it itself."""
+    inside: bool = False
+    """The source is a path below the container's root, and looked up there: no link of the image's leads out of it."""
+    id_map: IdMaps | None = None
+    """How its owners are shown; two empty maps: as the container's."""
 
     def describe(self) -> str:
         verb = "rbind" if self.options.recursive_bind else "bind"
         return f"mount --{verb} -o {self.options.text()} {self.source} {self.destination}"
 
     def apply(self, context: Context) -> None:
-        tree = context.handed[self.handed] if self.handed >= 0 else self.open()
+        tree = self.open(context)
         try:
             put(tree, self.destination, context)
         finally:
             os.close(tree)
 
-    def open(self) -> int:
-        """The source as a detached mount with all its attributes; the caller owns the descriptor."""
-        tree = kernel_mount.clone_tree(self.source, recursive=self.options.recursive_bind)
+    def open(self, context: Context) -> int:
+        """The source as a detached mount with all its options; the caller owns the descriptor."""
+        tree = self._clone(context)
         try:
             set_options(tree, self.options)
         except KernelError:
             os.close(tree)
             raise
         return tree
+
+    def _clone(self, context: Context) -> int:
+        recursive = self.options.recursive_bind
+        if context.sources and self.id_map is not None:
+            root = context.root if self.inside else -1
+            deep = self.options.idmap == "ridmap"
+            return context.sources.mapped(self.source, self.id_map, root, recursive=recursive, deep=deep)
+        if not self.inside and not context.sources:
+            tree = kernel_mount.clone_tree(self.source, recursive=recursive)
+        else:
+            found = self._find(context)
+            try:
+                tree = kernel_mount.clone_tree("", fd=found, recursive=recursive)
+            finally:
+                os.close(found)
+        if self.id_map is not None:
+            kernel_mount.map_ids(tree, context.id_maps[self.id_map], recursive=self.options.idmap == "ridmap")
+        return tree
+
+    def _find(self, context: Context) -> int:
+        if self.inside:
+            return open_in_root(context.root, self.source, os.O_PATH)
+        assert context.sources is not None
+        return context.sources.open(self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +266,7 @@ class MakeDirectory:
         return f"mkdir -p {self.path}"
 
     def apply(self, context: Context) -> None:
-        os.close(target(context, self.path, directory=True))
+        os.close(directory_of(context.root, self.path))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@
 print. Nobody's kernel is touched here: what the plan needs to know of the machine comes in as the cgroup layout.
 
     keeper   before     cgroup, limits, a pid namespace to join (nothing of the container exists yet)
-             clone      the init is born in new namespaces
+    stage               cgroup, namespaces to join (with a user namespace, between keeper and init)
+    keeper   clone      the init is born in new namespaces
                       mapping    id maps, and what the init could not open  ── "mapped"
                       beside     links                                      (while the init mounts)
                       hooks      prestart, createRuntime                    (after "mounted")
@@ -17,20 +18,19 @@ Why this order: limits hold before the container's first instruction; the id map
 inside; masks come after every mount, or a mount could uncover them; sysctls before /proc/sys becomes read-only; the
 cgroup namespace after the join, because it takes the group of that moment as its root; capabilities after the user is
 set, because to set it needs them; seccomp as late as the kernel allows. You come from `container` or `engine/containers`
-(`--dry-run`); the steps are in `mounts`, `rights`, `surroundings`; the next door is `container`.
+(`--dry-run`); what is mounted is `plan_mounts`'s; the steps are in `mounts`, `rights`, `surroundings`; the next door is
+`container`.
 """
 
 from __future__ import annotations
 
-from onggi.errors import Unsupported
 from onggi.kernel.cgroup.layout import Layout
-from onggi.kernel.flags import Clone, MountAttr, Ms
-from onggi.oci.runtime import Mount, Spec
-from onggi.runtime import becoming, covers, devices, mounts, rights, surroundings
-from onggi.runtime.options import MountOptions, parse_options
+from onggi.kernel.flags import Clone
+from onggi.oci.runtime import Spec
+from onggi.runtime import becoming, devices, plan_mounts, rights, surroundings
 from onggi.runtime.request import Request
 from onggi.runtime.steps import Step
-from onggi.values import dataclass, replace
+from onggi.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
     from onggi.kernel.cgroup.limits import Limits
 
-SHARED = "onggi-shared"
-"""A mount's type: of another container, whose mount namespace is the mount's source."""
 _CLONE = {
     "user": Clone.NEWUSER,
     "mount": Clone.NEWNS,
@@ -50,22 +48,6 @@ _CLONE = {
     "time": Clone.NEWTIME,
     "cgroup": Clone.NEWCGROUP,
 }
-# The nodes that the runtime specification promises (config-linux.md, "Default Devices").
-DEFAULT_DEVICES = (
-    ("/dev/null", 1, 3),
-    ("/dev/zero", 1, 5),
-    ("/dev/full", 1, 7),
-    ("/dev/random", 1, 8),
-    ("/dev/urandom", 1, 9),
-    ("/dev/tty", 5, 0),
-)
-_DEFAULT_LINKS = (
-    ("/dev/ptmx", "pts/ptmx"),
-    ("/dev/fd", "/proc/self/fd"),
-    ("/dev/stdin", "/proc/self/fd/0"),
-    ("/dev/stdout", "/proc/self/fd/1"),
-    ("/dev/stderr", "/proc/self/fd/2"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +55,7 @@ class Plan:
     """The steps of one start, by who does them and when."""
 
     before: tuple[Step, ...]
+    stage: tuple[Step, ...]
     clone: surroundings.NewNamespaces
     mapping: tuple[Step, ...]
     beside: tuple[Step, ...]
@@ -86,7 +69,9 @@ class Plan:
     def in_order(self) -> Iterator[tuple[str, Step]]:
         """Every step with the process that does it, as a reader follows them."""
         for who, steps in (
-            ("keeper", (*self.before, self.clone, *self.mapping)),
+            ("keeper", self.before),
+            ("stage", self.stage),
+            ("keeper", (self.clone, *self.mapping)),
             ("init", self.inside),
             ("keeper", (*self.beside, *self.hooks)),
             ("init", (*self.after, *self.last, *self.at_start)),
@@ -103,22 +88,19 @@ def build(request: Request, layout: Layout, *, network_ahead: bool = False) -> P
     """
     spec = request.spec
     network_ahead = network_ahead and _new(spec, "network") and not _new(spec, "user")
-    inside, mapping = tuple(_inside(request, layout, network_ahead=network_ahead)), tuple(_id_maps(request))
     limits = layout.limits(spec.cgroups_path or "/", spec.resources)
-    if _new(spec, "user"):
-        handed, inside = _hand_over(request, inside)
-        mapping += handed
     return Plan(
-        before=(*_hold(request), *_limits(request, layout, limits), *_birthplace(spec)),
+        before=(*_hold(request), *_limits(request, layout, limits), *plan_mounts.id_maps(request), *_birthplace(spec)),
+        stage=tuple(_stage(spec, layout)),
         clone=_namespaces(spec, network_ahead=network_ahead),
-        mapping=mapping,
+        mapping=tuple(_mapping(request)),
         beside=tuple(_beside(request)),
-        inside=inside,
+        inside=tuple(_inside(request, layout, network_ahead=network_ahead)),
         after=tuple(_after(request, network_ahead=network_ahead)),
         at_start=tuple(_at_start(request)),
         last=tuple(_last(request)),
         hooks=tuple(_hooks(request, "creating", "prestart", "createRuntime")),
-        warnings=tuple(missing.text() for missing in limits.missing),
+        warnings=(*(missing.text() for missing in limits.missing), *plan_mounts.warnings(spec)),
     )
 
 
@@ -154,7 +136,7 @@ def _limits(request: Request, layout: Layout, limits: Limits) -> Iterator[Step]:
 
 def _birthplace(spec: Spec) -> Iterator[Step]:
     pid = spec.namespace("pid")
-    if pid and pid.path:
+    if pid and pid.path and not _is_staged(spec):
         yield surroundings.BearInPidNamespace(pid.path, "linux.namespaces: shared on request; one is born into it")
 
 
@@ -173,45 +155,51 @@ def _new(spec: Spec, kind: str) -> bool:
     return namespace is not None and not namespace.path
 
 
-def _id_maps(request: Request) -> Iterator[Step]:
-    spec = request.spec
-    if not _new(spec, "user"):
+def _is_staged(spec: Spec) -> bool:
+    """Namespaces are joined, and a user namespace is among those of the container."""
+    return plan_mounts.has_ids(spec) and any(namespace.path for namespace in spec.namespaces)
+
+
+def _stage(spec: Spec, layout: Layout) -> Iterator[Step]:
+    if not _is_staged(spec):
         return
-    shared = next((n.type for n in spec.namespaces if n.path), None)
-    if shared:
-        cause = f"the {shared} namespace of somebody else cannot be joined from a new user namespace"
-        raise Unsupported("plan", "linux.namespaces", cause)
-    yield surroundings.MapIds("uid_map", spec.uid_mappings, "linux.uidMappings: root inside is nobody outside")
-    yield surroundings.MapIds("gid_map", spec.gid_mappings, "linux.gidMappings: root inside is nobody outside")
+    from onggi.runtime import stage
+
+    yield from _join_cgroup(spec, layout)
+    joined = tuple((n.type, n.path, _CLONE[n.type]) for n in spec.namespaces if n.path)
+    yield stage.JoinNamespaces(joined, "linux.namespaces: shared on request, with the host's rights to enter")
+
+
+def _mapping(request: Request) -> Iterator[Step]:
+    """Id maps, and what an init that is nobody on the host cannot open itself."""
+    spec = request.spec
+    if not plan_mounts.has_ids(spec):
+        return
+    from onggi.runtime import sources
+
+    if _new(spec, "user"):
+        yield surroundings.MapIds("uid_map", spec.uid_mappings, "linux.uidMappings: root inside is nobody outside")
+        yield surroundings.MapIds("gid_map", spec.gid_mappings, "linux.gidMappings: root inside is nobody outside")
     if spec.process.rlimits:
         from onggi.runtime import limits
 
         why = "process.rlimits: root inside may lower them only"
         yield limits.RaiseRlimits(limits.checked(spec.process.rlimits), request.best_effort, why)
+    if request.overlay:
+        yield _mapped_overlay(request)
+    yield sources.OpenForInit(plan_mounts.all_devices(spec), "mounts: where root inside may not even look")
 
 
-def _hand_over(request: Request, inside: tuple[Step, ...]) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
-    """What the keeper opens for an init that is nobody on the host, and the init's steps that take it from there."""
+def _mapped_overlay(request: Request) -> Step:
     from onggi.runtime import mapped
 
-    opened: list[Step] = []
-    taken: list[Step] = []
-    root_uid, root_gid = mapped.host_root(request.spec.uid_mappings), mapped.host_root(request.spec.gid_mappings)
-    for step in inside:
-        if isinstance(step, mounts.MountOverlay):
-            taken.append(mapped.AttachRoot(step.at, len(opened), step.why))
-            opened.append(
-                mapped.OpenOverlay(
-                    step.lowers, step.upper, step.work, step.in_memory, step.at, root_uid, root_gid,
-                    "root: shown through the id map, so root inside owns what root's is",
-                )
-            )  # fmt: skip
-        elif isinstance(step, mounts.MountBind):
-            taken.append(replace(step, handed=len(opened)))
-            opened.append(mapped.OpenSource(step, f"{step.why}: where root inside may not even look"))
-        else:
-            taken.append(step)
-    return tuple(opened), tuple(taken)
+    overlay, spec = request.overlay, request.spec
+    assert overlay is not None
+    return mapped.OpenOverlay(
+        overlay.lowers, overlay.upper, overlay.work, overlay.in_memory, request.rootfs,
+        mapped.host_root(spec.uid_mappings), mapped.host_root(spec.gid_mappings),
+        "root: shown through the id map, so root inside owns what root's is",
+    )  # fmt: skip
 
 
 def _beside(request: Request) -> Iterator[Step]:
@@ -235,16 +223,14 @@ def _inside(request: Request, layout: Layout, *, network_ahead: bool) -> Iterato
     spec = request.spec
     if request.inherited:
         yield surroundings.CloseInherited(request.inherited, "no file of the runtime's caller stays open in who waits")
-    if spec.cgroups_path:
-        joined = tuple(write.directory for write in layout.joins(spec.cgroups_path, born_inside=False))
-        why = "linux.cgroupsPath: in the group before anything else, with all that it will ever fork"
-        yield surroundings.JoinCgroup(spec.cgroups_path, joined, why)
+    if not _is_staged(spec):
+        yield from _join_cgroup(spec, layout)
     yield rights.ResetAffinity("its processors are the group's, not the caller's")
     if network_ahead:
         yield surroundings.EnterNetwork(
             "linux.namespaces: a network of its own, 127.0.0.1 up, made ahead of the request"
         )
-    for namespace in spec.namespaces:
+    for namespace in spec.namespaces if not _is_staged(spec) else ():
         if namespace.path and namespace.type != "pid":
             flag = _CLONE[namespace.type]
             yield surroundings.JoinNamespace(
@@ -252,21 +238,12 @@ def _inside(request: Request, layout: Layout, *, network_ahead: bool) -> Iterato
             )
     if spec.time_offsets and _new(spec, "time"):
         yield surroundings.SetTimeOffsets(_time_offsets(spec), "linux.timeOffsets: before anybody is inside")
-    kind = Ms.REC | (Ms.SHARED if spec.propagation == "shared" else Ms.SLAVE)
-    yield mounts.Propagation(kind, "no mount made here may reach the host")
-    if request.overlay:
-        overlay = request.overlay
-        yield mounts.MountOverlay(
-            overlay.lowers, overlay.upper, overlay.work, request.rootfs, overlay.in_memory, "root: the image's layers"
-        )
+    if plan_mounts.has_ids(spec):
+        yield from _as_nobody(request)
     else:
-        yield mounts.BindRoot(spec.root, "root.path: pivot_root needs a mount")
-    if _new(spec, "user"):
-        yield from _host_files(request)
-        yield rights.BecomeRoot("linux.namespaces: everything below needs root of the new user namespace")
-    for entry in spec.mounts:
-        yield from _mount(entry, request, layout)
-    yield from _devices(spec)
+        yield from plan_mounts.root(request)
+    yield from plan_mounts.listed(request, layout)
+    yield from plan_mounts.nodes(spec)
     if spec.process.terminal:
         yield from becoming.open_terminal(spec.process)
         yield devices.ShowConsole("process.terminal: where programs look for it")
@@ -274,61 +251,21 @@ def _inside(request: Request, layout: Layout, *, network_ahead: bool) -> Iterato
     yield from _sysctls(spec, of_network=False)
 
 
-def _mount(entry: Mount, request: Request, layout: Layout) -> Iterator[Step]:
-    options = parse_options(entry.options)
-    why = f"mounts: {entry.destination}"
-    if options.idmap and not _new(request.spec, "user"):
-        raise Unsupported("mount", options.idmap, "this mount option needs a new user namespace")
-    if entry.type in ("cgroup", "cgroup2"):
-        yield from _cgroup_mounts(entry, options, request, layout)
-    elif entry.type == SHARED:
-        from onggi.runtime import borrowed
-
-        yield borrowed.MountOfContainer(entry.source, entry.destination, options, why)
-    elif entry.type == "bind" or "bind" in entry.options or "rbind" in entry.options:
-        yield mounts.MountBind(entry.source, entry.destination, options, why)
-    else:
-        yield mounts.MountFilesystem(entry.type, entry.source, entry.destination, options, why)
+def _join_cgroup(spec: Spec, layout: Layout) -> Iterator[Step]:
+    if spec.cgroups_path:
+        joined = tuple(write.directory for write in layout.joins(spec.cgroups_path, born_inside=False))
+        why = "linux.cgroupsPath: in the group before anything else, with all that it will ever fork"
+        yield surroundings.JoinCgroup(spec.cgroups_path, joined, why)
 
 
-def _cgroup_mounts(entry: Mount, options: MountOptions, request: Request, layout: Layout) -> Iterator[Step]:
-    """The container's own groups where it expects the hierarchies; the whole of them without a cgroup namespace."""
-    private = request.private_cgroup and request.spec.cgroups_path != ""
-    why = "mounts: the container sees its own groups only" if private else "mounts: cgroupns=host"
-    seen = (
-        layout.directories(request.spec.cgroups_path)
-        if private
-        else tuple(hierarchy.directory for hierarchy in layout.mounts)
-    )
-    if layout.mode == "v2":
-        (unified,) = seen
-        yield mounts.MountBind(unified, entry.destination, options, why)
-        return
-    tree = MountOptions(
-        int(MountAttr.NOSUID | MountAttr.NODEV | MountAttr.NOEXEC),
-        data=(("mode", "755"),),
-        words=("nosuid", "mode=755"),
-    )
-    yield mounts.MountFilesystem("tmpfs", "cgroup", entry.destination, tree, why)
-    for hierarchy, directory in zip(layout.mounts, seen, strict=True):
-        name = hierarchy.directory.rpartition("/")[2]
-        yield mounts.MountBind(directory, f"{entry.destination}/{name}", options, why)
-    if options.attributes & MountAttr.RDONLY:
-        yield covers.ReadonlyMount(entry.destination, "mounts: no new entry beside the hierarchies")
+def _as_nobody(request: Request) -> Iterator[Step]:
+    """The root, and the way to the ids that are root inside, of an init that was handed what it needs of the host."""
+    from onggi.runtime import sources
 
-
-def _devices(spec: Spec) -> Iterator[Step]:
-    bind = _new(spec, "user")
-    why = "default device of the runtime specification"
-    for path, major, minor in DEFAULT_DEVICES:
-        yield devices.MakeDevice(path, "c", major, minor, 0o666, 0, 0, bind, why)
-    for device in spec.devices:
-        yield devices.MakeDevice(
-            device.path, device.type, device.major, device.minor, device.mode, device.uid, device.gid, bind,
-            "linux.devices",
-        )  # fmt: skip
-    for path, to in _DEFAULT_LINKS:
-        yield devices.MakeLink(path, to, "default link of the runtime specification")
+    yield sources.TakeSources(int(bool(request.overlay)), "mounts: where root inside may not even look")
+    yield from plan_mounts.root(request)
+    yield from _host_files(request)
+    yield rights.BecomeRoot("linux.namespaces: everything below needs root of the new user namespace")
 
 
 def _time_offsets(spec: Spec) -> tuple[tuple[str, int, int], ...]:
@@ -349,8 +286,8 @@ def _identity(request: Request) -> Iterator[Step]:
         yield rights.FindUser(request.user, request.extra_groups, "the image's USER, read without NSS (CVE-2019-14271)")
     else:
         yield rights.TakeUser(process.uid, process.gid, process.additional_gids, "process.user")
-    yield mounts.MakeDirectory(process.cwd, "process.cwd: made when the image lacks it")
-    if not _new(request.spec, "user"):
+    yield plan_mounts.working_directory(process.cwd)
+    if not plan_mounts.has_ids(request.spec):
         yield from _host_files(request)
     if request.spec.hostname or request.spec.domainname:
         yield surroundings.SetHostname(request.spec.hostname, request.spec.domainname, "hostname")
@@ -365,15 +302,8 @@ def _after(request: Request, *, network_ahead: bool) -> Iterator[Step]:
     yield from _sysctls(spec, of_network=True)
     if _new(spec, "cgroup"):
         yield surroundings.UnshareCgroup("linux.namespaces: its own group is the root it sees")
-    for path in spec.readonly_paths:
-        yield covers.ReadonlyPath(path, "linux.readonlyPaths: the kernel's switches belong to the host")
-    for path in spec.masked_paths:
-        yield covers.MaskPath(path, "linux.maskedPaths: tells about the host or harms it")
-    if spec.root_readonly:
-        yield covers.ReadonlyRoot("root.readonly")
-    yield mounts.PivotRoot("from here on the host's files have no name")
-    if not spec.process.terminal:
-        yield devices.ReopenNull("the null device of its own in place of the host's: no file of the host is open")
+    yield from plan_mounts.covered(spec)
+    yield from plan_mounts.way_in(request)
     yield from _rights(request)
 
 

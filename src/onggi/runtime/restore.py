@@ -26,8 +26,9 @@ from onggi.runtime import criu, external
 from onggi.runtime.container import Started, undo_cgroup
 from onggi.runtime.dump import DESCRIPTORS, MakeDirectory, Wish, common_options, open_directories
 from onggi.runtime.init import NAMESPACES
-from onggi.runtime.mounts import MountBind, MountFilesystem, place_root
+from onggi.runtime.mounts import MountBind, MountFilesystem, place_root, take_root
 from onggi.runtime.plan import Plan, build
+from onggi.runtime.plan_mounts import all_devices
 from onggi.runtime.steps import Context, carry_out
 from onggi.runtime.surroundings import BearInPidNamespace
 from onggi.unwinding import ExitStack, contextmanager
@@ -40,14 +41,17 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from onggi.kernel.cgroup.layout import Layout
-    from onggi.oci.runtime import Spec
+    from onggi.oci.runtime import Device, IdMap, Spec
     from onggi.runtime.request import Request
     from onggi.runtime.steps import Step
     from onggi.trace import Trace
 
+    IdMaps: TypeAlias = tuple[tuple[IdMap, ...], tuple[IdMap, ...]]
     Born: TypeAlias = Callable[[int, dict[str, int]], None]
 
 LOG = "restore.log"
+_ROOT, NODES = "root", "nodes"
+"""Below `place`, in CRIU's mount namespace."""
 _LARGEST = 1 << 20
 
 
@@ -65,11 +69,18 @@ class MakePlaces:
         return f"unshare --mount sh -c 'mount --rbind {self.root} {self.place}; {made}'"
 
     def apply(self, context: Context) -> None:
+        inside = Context(context.observer, context.who, context.layout)
         with _aside(), ExitStack() as undo:
-            context.root = place_root(kernel_mount.clone_tree(self.root, recursive=True), self.place)
-            undo.callback(os.close, context.root)
+            undo.callback(_let_go, inside)
+            take_root(inside, place_root(kernel_mount.clone_tree(self.root, recursive=True), self.place))
             for step in self.mounts:
-                step.apply(context)
+                step.apply(inside)
+
+
+def _let_go(context: Context) -> None:
+    """Close what a start would have had use for."""
+    for descriptor in {context.root, context.proc, *context.kept.values()} - {-1}:
+        os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +101,16 @@ class Restore:
     loopback: bool
     """The network namespace is made anew, empty."""
     hooks: tuple[Step, ...]
+    ids: IdMaps | None
+    """Of a user namespace that CRIU makes anew."""
+    devices: tuple[Device, ...]
     born: Born
     why: str
 
     def describe(self) -> str:
         told = {
             **self.options,
-            "root": self.place,
+            "root": f"{self.place}/{_ROOT}",
             "external": [f"{path}:{key}" for path, key in self.inherited],
             "inherit_fd": [{"fd": number, "key": key} for number, key in self.pipes],
         }
@@ -105,11 +119,11 @@ class Restore:
     def apply(self, context: Context) -> None:
         with ExitStack() as undo:
             keys, opened = self._open_namespaces(undo)
-            options = {**self.options, "root": self.place, "rst_sibling": True}
+            options = {**self.options, "root": f"{self.place}/{_ROOT}", "rst_sibling": True}
             options["inherit_fd"] = keys + [{"fd": number, "key": key} for number, key in self.pipes]
             with _aside():
-                options |= open_directories(self.wish, undo)  # CRIU mounts something below them
-                os.close(place_root(kernel_mount.clone_tree(self.root, recursive=True), self.place))
+                self._furnish()
+                options |= open_directories(self._where(), undo)  # from in here, for CRIU mounts something below them
                 peer = undo.enter_context(self._execute(opened, undo))
             peer.check_version(options)
             peer.set_log(os.path.join(self.wish.work or self.wish.images, LOG))
@@ -118,6 +132,23 @@ class Restore:
                 options["cg_root"] = [{"ctrl": name, "path": path} for name, path in here(peer.pid).items()]
             answer = peer.carry_out(wire.RESTORE, options, lambda *told: self._notified(context, *told))
         context.child = answer.pid
+
+    def _furnish(self) -> None:
+        """What CRIU is to find at `place`: the root as a mount of its own; for other ids, nodes and images as they see them."""
+        os.close(place_root(kernel_mount.new("tmpfs", (("mode", "0711"),), source="tmpfs"), self.place))
+        root = os.path.join(self.place, _ROOT)
+        os.mkdir(root)
+        os.close(place_root(kernel_mount.clone_tree(self.root, recursive=True), root))
+        if self.ids:
+            from onggi.runtime import elsewhere
+
+            elsewhere.furnish(self.place, self.ids, self.devices, self.wish.images)
+
+    def _where(self) -> Wish:
+        """The directories as CRIU opens them: the log is not the container's, so it goes where it goes without an id map."""
+        if not self.ids:
+            return self.wish
+        return replace(self.wish, images=f"{self.place}/images", work=self.wish.work or self.wish.images)
 
     def _open_namespaces(self, undo: ExitStack) -> tuple[list[dict[str, Any]], tuple[int, ...]]:
         keys, opened = [], []
@@ -190,10 +221,10 @@ def plan(start: Plan, request: Request, wish: Wish, streams: list[str], place: s
     options = {
         **common_options(wish, dict(spec.annotations), LOG),
         "evasive_devices": True,
-        "ext_mnt": external.given(start),
+        "ext_mnt": external.given(start, f"{place}/{NODES}"),
         "join_ns": external.joined(spec),
     }
-    network = spec.namespace("network")
+    network, user = spec.namespace("network"), spec.namespace("user")
     return (
         *(step for step in start.before if not isinstance(step, BearInPidNamespace)),
         MakePlaces(request.spec.root, place, tuple(_places(start)), "mounts: each needs a place"),
@@ -209,6 +240,8 @@ def plan(start: Plan, request: Request, wish: Wish, streams: list[str], place: s
             spec.process.terminal,
             network is not None and not network.path,
             start.hooks,
+            (spec.uid_mappings, spec.gid_mappings) if user and not user.path else None,
+            all_devices(spec),
             born,
             "the container as it was",
         ),
@@ -216,11 +249,12 @@ def plan(start: Plan, request: Request, wish: Wish, streams: list[str], place: s
 
 
 def _places(start: Plan) -> Iterator[Step]:
-    """The mounts of a start, each by a process that is root of this machine."""
+    """The mounts of a start."""
     for step in start.inside:
-        if isinstance(step, MountBind):
-            yield replace(step, handed=-1)
-        elif isinstance(step, MountFilesystem):
+        mount = getattr(step, "mount", step)
+        if isinstance(mount, MountFilesystem):
+            yield mount
+        elif isinstance(mount, MountBind):
             yield step
 
 

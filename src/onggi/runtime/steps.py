@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from socket import socket
+    from typing import Any
 
 
 class Step(Protocol):
@@ -33,6 +34,22 @@ class Step(Protocol):
 
     def apply(self, context: Context) -> None:
         """Do it; an `OnggiError` or `OSError` says why not."""
+
+
+class Sources(Protocol):
+    """Who opens the host's files for an init that is nobody there; what is asked for the asker owns. See `sources`."""
+
+    def open(self, path: str, *, follow: bool = True) -> int:
+        """A descriptor (O_PATH) of a path of the host's, in the init's mount namespace."""
+
+    def mapped(self, path: str, maps: Any, root: int, *, recursive: bool, deep: bool) -> int:
+        """A detached mount of a path, shown through id maps; `root`: below this one, or -1; `deep`: all mounts of it."""
+
+    def node(self, number: int) -> int:
+        """A detached mount of a device node: which of those that were made."""
+
+    def close(self) -> None:
+        """No more questions."""
 
 
 @dataclass(slots=True)
@@ -56,6 +73,16 @@ class Context:
     """In the init: it was cloned into the v2 group."""
     root: int = -1
     """The container's root directory, O_PATH."""
+    root_file: tuple[int, int] = (-1, -1)
+    """Its device and inode."""
+    sources: Sources | None = None
+    """With ids of its own: whom the init asks for what is the host's."""
+    id_maps: dict[Any, int] = field(default_factory=dict)
+    """A user namespace for each pair of id maps that a mount has of its own."""
+    kept: dict[str, int] = field(default_factory=dict)
+    """Mounts that a later step goes on with, by their place."""
+    helper: int = -1
+    """In the keeper: the pidfd of who opens the host's files for the init."""
     proc: int = -1
     """The container's own /proc, as it came from the kernel, whatever lies at `/proc` by now."""
     proc_device: int = -1
