@@ -28,7 +28,6 @@ _LARGEST = 16 << 20
 _REFUSED = (
     ("linux", "intelRdt"),
     ("linux", "mountLabel"),
-    ("linux", "netDevices"),
     ("process", "apparmorProfile"),
     ("process", "selinuxLabel"),
 )
