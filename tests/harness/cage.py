@@ -51,6 +51,7 @@ class Cage:
         self.directory.chmod(0o755)  # users of the tests walk through it
         self.programs = self.directory / "bin"
         self.programs.mkdir()
+        self._real_time = False
 
     def __enter__(self) -> Cage:
         return self
@@ -132,13 +133,14 @@ class Cage:
             if hierarchy.name == "cpuset":
                 for file in ("cpuset.cpus", "cpuset.mems"):  # empty in a new v1 group, and nobody may enter
                     (hierarchy / self.name / file).write_text((hierarchy / file).read_text())
+        budget = _GROUPS / "cpu" / self.name / "cpu.rt_runtime_us"
+        if self._real_time and budget.exists():
+            budget.write_text("900000")
+            self._real_time = False
 
     def real_time(self) -> None:
-        """Give the run's v1 group time for real-time processes: nearly all there is, so one run at a time has it."""
-        self.make_groups()
-        budget = _GROUPS / "cpu" / self.name / "cpu.rt_runtime_us"
-        if budget.exists():
-            budget.write_text("900000")
+        """Give the next run's v1 group time for real-time processes: nearly all there is, so one run at a time has it."""
+        self._real_time = True
 
     def sweep(self) -> int:
         """Thaw (on v1 what is frozen cannot be killed), kill, remove; how many processes there were."""

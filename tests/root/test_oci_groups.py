@@ -18,6 +18,7 @@ from harness import plans
 from harness.oci import SECONDS, Oci
 from onggi.kernel.cgroup.detect import detect, here
 from onggi.kernel.cgroup.layout import Layout
+from onggi.runc import state
 
 WITHOUT_PIDS = plans.namespaces("mount", "ipc", "uts", "network", "cgroup")
 
@@ -190,7 +191,7 @@ def test_a_group_without_an_absolute_path_is_below_our_own(
         first = json.loads(oci("state", "mine").stdout)["pid"]
         expected = f"{own}/{name}" if layout.mode != "v2" else f"{oci.group}/{name}"
         assert {path for key, path in here(first).items()} == {expected}
-        kept = json.loads((oci.place / "state/mine/state.json").read_text())["cgroup_paths"]
+        kept = state.read(str(oci.place / "state"), "mine")["cgroup_paths"]
         assert set(kept.values()) == set(layout.directories(expected))
     finally:
         assert oci("delete", "--force", "mine").returncode == 0

@@ -160,8 +160,6 @@ def test_devices_are_denied_but_for_the_promised_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "name"),
     [
-        ({"process.apparmorProfile": "x"}, "process.apparmorProfile"),
-        ({"process.selinuxLabel": "x"}, "process.selinuxLabel"),
         ({"linux.intelRdt": {"closID": "x"}}, "linux.intelRdt"),
         ({"linux.cgroupsPath": "system.slice:oci:x"}, "linux.cgroupsPath"),
     ],

@@ -70,6 +70,13 @@ def set_size(descriptor: int, rows: int, columns: int) -> None:
     fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
 
 
+def leave_newlines(descriptor: int) -> None:
+    """tcsetattr(3): a line feed goes out as one, and not as carriage return and line feed (ONLCR)."""
+    mode = termios.tcgetattr(descriptor)
+    mode[1] &= ~termios.ONLCR
+    termios.tcsetattr(descriptor, termios.TCSANOW, mode)
+
+
 def take_control(descriptor: int) -> None:
     """TIOCSCTTY: make it the controlling terminal of this session, whose leader the caller is."""
     fcntl.ioctl(descriptor, termios.TIOCSCTTY, 0)

@@ -9,8 +9,7 @@ import os
 
 from onggi import documents
 from onggi.errors import Invalid, NotFound, Unsupported
-from onggi.runc import validate
-from onggi.runc.groups import with_default_devices
+from onggi.runc import resources, validate
 from onggi.runtime.request import Request, from_json
 from onggi.values import replace
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, TypeAlias
 
+    from onggi.oci.runtime import Process, Spec
     from onggi.runc.words import Options
     from onggi.runtime.request import Listener
 
@@ -27,10 +27,7 @@ if TYPE_CHECKING:
 _LARGEST = 16 << 20
 _REFUSED = (
     ("linux", "intelRdt"),
-    ("linux", "mountLabel"),
     ("linux", "netDevices"),
-    ("process", "apparmorProfile"),
-    ("process", "selinuxLabel"),
 )
 
 
@@ -99,11 +96,12 @@ def request(
         replace(mount, source=os.path.join(bundle, mount.source)) if _is_bind(mount.type, mount.options) else mount
         for mount in found.spec.mounts
     )
+    process, mount_label, warnings = _labels(found.spec)
+    resources = _resources(found.spec.resources, group)
+    spec = replace(found.spec, process=process, mount_label=mount_label, root=root, mounts=binds)
     return replace(
         found,
-        spec=replace(
-            found.spec, root=root, mounts=binds, resources=_resources(found.spec.resources, group), cgroups_path=group
-        ),
+        spec=replace(spec, resources=resources, cgroups_path=group),
         bundle=bundle,
         fifo=fifo,
         dies_with_keeper=False,
@@ -112,6 +110,7 @@ def request(
         kept_fds=given.number("preserve-fds"),
         best_effort=False,
         listener=listener,
+        warnings=warnings,
         take_empty_cgroup=True,
     )
 
@@ -128,8 +127,20 @@ def _is_bind(kind: str, options: tuple[str, ...]) -> bool:
     return kind == "bind" or "bind" in options or "rbind" in options
 
 
-def _resources(given: Mapping[str, Any], group: str) -> Mapping[str, Any]:
-    return {**given, "devices": with_default_devices(given.get("devices"))} if group else given
+def _resources(given: Mapping[str, Any], group: str) -> Json:
+    found = resources.read(given)
+    return {**found, "devices": resources.with_default_devices(found.get("devices"))} if group else found
+
+
+def _labels(spec: Spec) -> tuple[Process, str, tuple[str, ...]]:
+    """Its process and the label of its mounts as this kernel can have them, and what the caller should know."""
+    process = spec.process
+    if not (process.apparmor_profile or process.selinux_label or spec.mount_label):
+        return process, "", ()
+    from onggi.runc import labels
+
+    process = labels.of_process(process)
+    return process, *(labels.of_mounts(spec.mount_label) if spec.mount_label else ("", ()))
 
 
 def _filter(document: Json, bundle: str, cache: str) -> tuple[str, int, Listener | None]:

@@ -193,7 +193,8 @@ def _in_foreground(request: Request, given: Options, undo: ExitStack) -> Request
     if not given.has("no-subreaper"):
         process.set_subreaper()
     undo.callback(signals.mask, signals.SET, signals.mask(signals.BLOCK, passed_on()))
-    return replace(request, spec=replace(request.spec, process=with_size(request.spec.process)))
+    spec = replace(request.spec, process=with_size(request.spec.process))
+    return replace(request, spec=spec, terminal_relayed=True)
 
 
 def _abandon(started: container.Started, layout: Layout, request: Request) -> None:

@@ -10,13 +10,15 @@ import os
 import posixpath
 
 from onggi import documents
-from onggi.errors import Conflict, Invalid, NotFound, Unsupported
+from onggi.errors import Conflict, Invalid, NotFound, OnggiError
 from onggi.kernel import capability, process, signals
 from onggi.kernel.cgroup.limits import Write
-from onggi.oci.runtime import parse_process
+from onggi.oci.runtime import Process, parse_process
 from onggi.runc import outlets, state
 from onggi.runtime import enter
+from onggi.runtime.becoming import keeps_groups
 from onggi.runtime.entry import Entry
+from onggi.runtime.init import rows
 from onggi.trace import Trace
 from onggi.unwinding import ExitStack
 from onggi.values import replace
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 
     Json: TypeAlias = dict[str, Any]
 
-_REFUSED = ("apparmorProfile", "selinuxLabel")
 _FROM_CONTAINER = (
     "capabilities", "apparmorProfile", "selinuxLabel", "rlimits", "ioPriority", "scheduler", "execCPUAffinity",
 )  # fmt: skip
@@ -63,9 +64,9 @@ def exec(options: Options, given: Options, container_id: str, *words: str) -> in
             from onggi.runc.foreground import passed_on, with_size
 
             undo.callback(signals.mask, signals.SET, signals.mask(signals.BLOCK, passed_on()))
-            entry = replace(entry, process=with_size(entry.process))
+            entry = replace(entry, process=with_size(entry.process), terminal_relayed=True)
         sockets = outlets.connect(given, undo)
-        started = enter.start(entry, layout, container, None if terminal else (0, 1, 2), Trace())
+        started = _start(entry, layout, container, options)
         with ExitStack() as unstart:
             unstart.callback(process.kill, started.pid, started.pidfd, for_parent=False)
             for warning in started.warnings:
@@ -79,6 +80,29 @@ def exec(options: Options, given: Options, container_id: str, *words: str) -> in
         from onggi.runc.foreground import attend
 
         return attend(started)
+
+
+def _start(entry: Entry, layout: Layout, container: int, options: Options) -> enter.Entered:
+    trace = Trace()
+    stdio = None if entry.process.terminal else (0, 1, 2)
+    try:
+        started = enter.start(entry, layout, container, stdio, trace)
+    except OnggiError:
+        _tell_debug(entry, rows(trace.events), options)
+        raise
+    _tell_debug(entry, started.rows(), options)
+    return started
+
+
+def _tell_debug(entry: Entry, done: list[list[Any]], options: Options) -> None:
+    """With `--debug`: what was done, step by step, and on which processors until the group was joined."""
+    if not options.has("debug"):
+        return
+    from onggi.runc.logging import debug, tell
+
+    processors = entry.affinity("initial") or os.sched_getaffinity(0)
+    debug(f"nsexec: affinity: {sum(1 << number for number in processors):#x}", options)
+    tell(done, options)
 
 
 def _process(config: Json, given: Options, words: tuple[str, ...]) -> Json:
@@ -96,9 +120,6 @@ def _process(config: Json, given: Options, words: tuple[str, ...]) -> Json:
     user = process["user"] = dict(process.get("user") or {})
     if user.get("umask") is None:
         user["umask"] = (own.get("user") or {}).get("umask")
-    for name in _REFUSED:
-        if process.get(name):
-            raise Unsupported("exec with", f"process.{name}", "it is not supported yet")
     return process
 
 
@@ -168,12 +189,13 @@ def _entry(kept: Json, process: Json, layout: Layout, root: str, given: Options)
     return Entry(
         id=kept["id"],
         container=kept["pid"],
-        process=parse_process(process),
+        process=_labelled(parse_process(process)),
         namespaces=tuple(kinds),
         groups=_groups(layout, kept["cgroup"], given.every("cgroup")),
         unified=next((mount.directory for mount in layout.mounts if mount.version == 2), ""),
         groups_named=given.has("cgroup"),
         may_set_groups=not own_user or bool(linux.get("gidMappings")),
+        keeps_groups=keeps_groups(kept["config"].get("annotations") or {}),
         seccomp=file,
         seccomp_flags=flags,
         new_keyring=kept.get("new_keyring", True),
@@ -185,6 +207,14 @@ def _entry(kept: Json, process: Json, layout: Layout, root: str, given: Options)
         listener=listener,
         state=state.told(kept, "running", kept["pid"]) if listener else {},
     )
+
+
+def _labelled(process: Process) -> Process:
+    if not (process.apparmor_profile or process.selinux_label):
+        return process
+    from onggi.runc import labels
+
+    return labels.of_process(process)
 
 
 def _filter(kept: Json, root: str) -> tuple[str, int, Listener | None]:

@@ -1,4 +1,4 @@
-"""Where a container of `onggi-oci` has its cgroup, and which devices it may use there.
+"""Where a container of `onggi-oci` has its cgroup.
 
     cgroupsPath      absolute: below the top of each hierarchy; relative: below our own group in each; none: our own group
                      and the container's id, as runc has it. On v2 it is the group around our own, since one with processes
@@ -14,7 +14,6 @@ import posixpath
 from onggi.errors import Invalid, Unsupported
 from onggi.kernel.cgroup.detect import detect, here
 from onggi.kernel.cgroup.layout import NONE
-from onggi.runtime.plan_mounts import DEFAULT_DEVICES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from onggi.runc.words import Options
 
     Json = dict[str, Any]
-
-_OTHER_NODES = ((5, 2), (10, 200))
-"""ptmx; and tun, which runc has always allowed."""
 
 
 def of_config(config: Json, container_id: str, options: Options) -> tuple[Layout, str]:
@@ -57,14 +53,3 @@ def _refuse_limits(resources: Json) -> None:
             raise Unsupported(
                 "run bundle with", f"linux.resources.{section}", "--cgroup-manager=disabled allows no limits"
             )
-
-
-def with_default_devices(rules: list[Json] | None) -> list[Json]:
-    """The container's device rules, and after them what every container may use: nodes may be made, the promised ones opened."""
-    nodes = (*((major, minor) for _, major, minor in DEFAULT_DEVICES), *_OTHER_NODES)
-    return [
-        *(rules or ()),
-        *({"allow": True, "type": kind, "access": "m"} for kind in ("c", "b")),
-        *({"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"} for major, minor in nodes),
-        {"allow": True, "type": "c", "major": 136, "access": "rwm"},
-    ]

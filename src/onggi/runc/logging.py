@@ -28,6 +28,15 @@ _SEALED = (
 """Who looks in runc's debug output how it is kept from being overwritten finds our answer."""
 
 
+_LANDMARKS = {
+    "init": ("nsexec container setup: the init is in its namespaces", "child process in init()"),
+    "joiner": ("nsexec container setup: the joiner is on its way into the container's namespaces",),
+    "process": ("child process in init(): it is born in the container",),
+}
+"""What runc says when such a process begins."""
+_LAST = {"init": "init: closing the pipe to signal completion", "process": "setns_init: about to exec"}
+
+
 def complain(error: OnggiError, options: Options, command: str) -> None:
     """An error: the end of the command."""
     text = worded(error)
@@ -61,13 +70,12 @@ def tell(rows: list[list[Any]], options: Options) -> None:
     before = ""
     debug(_SEALED, options)
     for who, step, _, lasted, error, *_ in rows:
-        if who == "init" and before != "init":
-            debug("nsexec container setup: the init is in its namespaces", options)
-            debug("child process in init()", options)
+        for landmark in _LANDMARKS.get(who, ()) if who != before else ():
+            debug(landmark, options)
         before = who
         debug(f"{who}: {step}" + (f": {error}" if error else f" ({lasted / 1e6:.2f} ms)"), options)
-    if before == "init" and not rows[-1][4]:
-        debug("init: closing the pipe to signal completion", options)
+    if before in _LAST and not rows[-1][4]:
+        debug(_LAST[before], options)
 
 
 def debug(text: str, options: Options) -> None:

@@ -46,6 +46,14 @@ _OF_CREATE = {
     "preserve-fds": "N",
     "no-subreaper": "",
 }
+_OF_UPDATE = {
+    "resources": "FILE|-",
+    **dict.fromkeys(("memory", "memory-reservation", "memory-swap", "kernel-memory", "kernel-memory-tcp"), "BYTES"),
+    **dict.fromkeys(("cpu-period", "cpu-quota", "cpu-burst", "cpu-rt-period", "cpu-rt-runtime"), "MICROSECONDS"),
+    **dict.fromkeys(("cpu-share", "cpu-idle", "blkio-weight", "pids-limit"), "N"),
+    **dict.fromkeys(("cpuset-cpus", "cpuset-mems"), "LIST"),
+    **dict.fromkeys(("l3-cache-schema", "mem-bw-schema"), "SCHEMA"),
+}
 # command: module, what it does, its words (last "…": words of its own follow, flags among them), its flags (with what
 # they take), their short names
 COMMANDS: dict[str, tuple[str, str, str, dict[str, str], dict[str, str]]] = {
@@ -108,6 +116,7 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, str], dict[str, str]]] = {
         {"force": "", "regex": ""},
         {"f": "force", "r": "regex"},
     ),
+    "update": ("update", "change a running container's limits", "ID", _OF_UPDATE, {"r": "resources"}),
     "pause": ("freeze", "stop all processes of a container", "ID", {}, {}),
     "resume": ("freeze", "let the processes of a paused container go on", "ID", {}, {}),
     "spec": ("show", "write a config.json to begin with", "", {"bundle": "DIR", "rootless": ""}, {"b": "bundle"}),

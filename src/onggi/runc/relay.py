@@ -35,6 +35,9 @@ def stand_between(console: int, pidfd: int, ready: Ready | None) -> None:
                 before = termios.tcgetattr(0)
                 undo.callback(termios.tcsetattr, 0, termios.TCSADRAIN, before)
                 terminal.setraw(0)
+                raw = termios.tcgetattr(0)
+                raw[1] = before[1]  # its carriage returns are ours to add: the container's terminal adds none
+                termios.tcsetattr(0, termios.TCSADRAIN, raw)
         while relay.step():
             pass
 

@@ -139,9 +139,9 @@ def born(kept: Json, pid: int) -> None:
 
 def write(kept: Json) -> None:
     """Keep it, whole or not at all."""
-    directory = kept["directory"]
-    _put(directory, f".{_NAME}.new", documents.dumps(kept))
-    os.rename(os.path.join(directory, f".{_NAME}.new"), os.path.join(directory, _NAME))
+    directory, new = kept["directory"], f".{_NAME}.{os.getpid()}"  # of two writers at once each has its own
+    _put(directory, new, documents.dumps(kept))
+    os.rename(os.path.join(directory, new), os.path.join(directory, _NAME))
 
 
 def _put(directory: str, name: str, data: bytes) -> None:

@@ -13,19 +13,19 @@ from onggi.runtime.steps import Step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from onggi.oci.runtime import Json
 
 _UMASK = 0o022
 
 
-def open_terminal(process: Process) -> Iterator[Step]:
-    """A terminal, while we may still open what we like."""
+def open_terminal(process: Process, *, relayed: bool) -> Iterator[Step]:
+    """A terminal, while we may still open what we like; `relayed` to another terminal, or somebody's own."""
     if process.terminal:
         from onggi.runtime import terminal
 
-        yield terminal.OpenTerminal(process.console_size, "process.terminal: from the container's own devpts")
+        yield terminal.OpenTerminal(process.console_size, relayed, "process.terminal: from the container's own devpts")
 
 
 def take_terminal(process: Process) -> Iterator[Step]:
@@ -55,6 +55,21 @@ def attributes(process: Process, personality: Json | None, memory_policy: Json |
         yield from attributes.steps(process, personality, memory_policy, cpus)
 
 
+def labels(process: Process, *, key: bool) -> Iterator[Step]:
+    """Its AppArmor profile or SELinux label, in force from the execve on; with `key` that of its keyring as well."""
+    if not (process.apparmor_profile or process.selinux_label):
+        return
+    from onggi.runtime import labels
+
+    if process.selinux_label:
+        why = "process.selinuxLabel"
+        if key:
+            yield labels.SetLabel(process.selinux_label, "keycreate", f"{why}: of its keyring")
+        yield labels.SetLabel(process.selinux_label, "exec", why)
+    if process.apparmor_profile:
+        yield labels.SetProfile(process.apparmor_profile, "process.apparmorProfile")
+
+
 def user(process: Process, *, may_set_groups: bool) -> Iterator[Step]:
     """Working directory, ids, capabilities, no_new_privs."""
     yield rights.ChangeDirectory(process.cwd, "process.cwd: must lie inside (CVE-2024-21626)")
@@ -62,6 +77,11 @@ def user(process: Process, *, may_set_groups: bool) -> Iterator[Step]:
     yield rights.SetCapabilities(process.capabilities or Capabilities(), "process.capabilities: none is none")
     if process.no_new_privileges:
         yield rights.NoNewPrivileges("process.noNewPrivileges")
+
+
+def keeps_groups(annotations: Mapping[str, object]) -> bool:
+    """crun's annotation: the supplementary groups are the caller's own."""
+    return annotations.get("run.oci.keep_original_groups", "0") != "0"
 
 
 def program(process: Process) -> rights.FindProgram:

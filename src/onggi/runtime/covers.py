@@ -25,6 +25,8 @@ class MaskPath:
 
     path: str
     why: str
+    label: str = ""
+    """SELinux: of the empty directory."""
 
     def describe(self) -> str:
         return f"mount --bind -o ro /dev/null {self.path}"
@@ -36,7 +38,7 @@ class MaskPath:
         try:
             make = _empty_directory if stat.S_ISDIR(os.fstat(spot).st_mode) else _null
             first = context.kept.get(make.__name__, -1)
-            cover = make(context) if first < 0 else kernel_mount.clone_tree("", fd=first, recursive=False)
+            cover = make(context, self.label) if first < 0 else kernel_mount.clone_tree("", fd=first, recursive=False)
             kernel_mount.attach(cover, spot)
         finally:
             os.close(spot)
@@ -56,13 +58,13 @@ def _find(root: int, path: str) -> int:
         raise
 
 
-def _empty_directory(_context: Context) -> int:
+def _empty_directory(_context: Context, label: str) -> int:
     """A detached tmpfs without room for anything, read-only as a mount and in itself."""
-    limits = (("nr_blocks", "1"), ("nr_inodes", "1"), ("ro", None))
+    limits = (("nr_blocks", "1"), ("nr_inodes", "1"), ("ro", None), *((("context", label),) if label else ()))
     return kernel_mount.new("tmpfs", limits, MountAttr.RDONLY, "tmpfs")
 
 
-def _null(context: Context) -> int:
+def _null(context: Context, _label: str) -> int:
     """A detached mount of the null device, looked at by the descriptor that is mounted (CVE-2025-31133).
 
     The container's own, so that no mode of the host's can be changed through it; the host's where there is none.

@@ -61,6 +61,10 @@ class Entry:
     groups_named: bool = False
     """The groups were asked for: no others will do."""
     may_set_groups: bool = True
+    keeps_groups: bool = False
+    """The supplementary groups are the caller's own (crun's annotation)."""
+    terminal_relayed: bool = False
+    """Its terminal is copied to another one."""
     user: str | None = None
     """A name to look up inside (`docker exec --user`); None when the process's numbers count."""
     extra_groups: tuple[str, ...] = ()
@@ -124,19 +128,22 @@ def _join(entry: Entry, *, ahead: bool) -> Iterator[Step]:
 
         why = "process.rlimits: a user namespace could raise none"
         yield limits.RaiseRlimits(limits.checked(process.rlimits), entry.best_effort, why)
+    yield from becoming.labels(process, key=entry.new_keyring)
     flags = Clone(0)
     for kind in entry.namespaces:
         flags |= _FLAGS[kind]
     yield joins.EnterNamespaces(flags, "linux.namespaces: from here on names lead to the container's files")
     if "user" in entry.namespaces:
-        yield rights.BecomeRoot("linux.namespaces: everything below needs root of the user namespace")
+        yield rights.BecomeRoot(
+            entry.keeps_groups, "linux.namespaces: everything below needs root of the user namespace"
+        )
     yield joins.FindRoot("what lies below is the container's, and looked up as such")
     yield _user(entry)
-    yield from becoming.open_terminal(process)
+    yield from becoming.open_terminal(process, relayed=entry.terminal_relayed)
     if entry.new_keyring:
         yield rights.NewKeyring(f"_ses.{entry.id}", "a keyring of its own")
     if ahead:
-        yield from becoming.user(process, may_set_groups=entry.may_set_groups)
+        yield from becoming.user(process, may_set_groups=entry.may_set_groups and not entry.keeps_groups)
         yield becoming.program(process)
     yield joins.Bear("linux.namespaces: one is born into a pid namespace")
 
@@ -179,7 +186,7 @@ def _own(entry: Entry, *, ahead: bool) -> Iterator[Step]:
     if not process.no_new_privileges:  # without no_new_privs it takes CAP_SYS_ADMIN
         yield from becoming.load_filter(entry.seccomp, entry.seccomp_flags)
     if not ahead:
-        yield from becoming.user(process, may_set_groups=entry.may_set_groups)
+        yield from becoming.user(process, may_set_groups=entry.may_set_groups and not entry.keeps_groups)
         yield becoming.program(process)
     if process.no_new_privileges:
         yield from becoming.load_filter(entry.seccomp, entry.seccomp_flags)

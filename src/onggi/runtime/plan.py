@@ -100,7 +100,7 @@ def build(request: Request, layout: Layout, *, network_ahead: bool = False) -> P
         at_start=tuple(_at_start(request)),
         last=tuple(_last(request)),
         hooks=tuple(_hooks(request, "creating", "prestart", "createRuntime")),
-        warnings=(*(missing.text() for missing in limits.missing), *plan_mounts.warnings(spec)),
+        warnings=(*request.warnings, *(missing.text() for missing in limits.missing), *plan_mounts.warnings(spec)),
     )
 
 
@@ -245,7 +245,7 @@ def _inside(request: Request, layout: Layout, *, network_ahead: bool) -> Iterato
     yield from plan_mounts.listed(request, layout)
     yield from plan_mounts.nodes(spec)
     if spec.process.terminal:
-        yield from becoming.open_terminal(spec.process)
+        yield from becoming.open_terminal(spec.process, relayed=request.terminal_relayed)
         yield devices.ShowConsole("process.terminal: where programs look for it")
     yield from _identity(request)
     yield from _sysctls(spec, of_network=False)
@@ -265,7 +265,8 @@ def _as_nobody(request: Request) -> Iterator[Step]:
     yield sources.TakeSources(int(bool(request.overlay)), "mounts: where root inside may not even look")
     yield from plan_mounts.root(request)
     yield from _host_files(request)
-    yield rights.BecomeRoot("linux.namespaces: everything below needs root of the new user namespace")
+    kept = becoming.keeps_groups(request.spec.annotations)
+    yield rights.BecomeRoot(kept, "linux.namespaces: everything below needs root of the new user namespace")
 
 
 def _time_offsets(spec: Spec) -> tuple[tuple[str, int, int], ...]:
@@ -339,6 +340,7 @@ def _rights(request: Request) -> Iterator[Step]:
     process = request.spec.process
     yield from becoming.limits(process, best_effort=request.best_effort)
     keyring = f"_ses.{request.id}" if request.new_keyring else ""
+    yield from becoming.labels(process, key=bool(keyring))
     yield rights.NewSession(keyring, "its own session and keyring")
     yield from becoming.take_terminal(process)
     cpus = (request.spec.resources.get("cpu") or {}).get("cpus") or ""
@@ -347,6 +349,7 @@ def _rights(request: Request) -> Iterator[Step]:
     if not process.no_new_privileges:  # without no_new_privs it takes CAP_SYS_ADMIN, so before the capabilities go
         yield from becoming.load_filter(request.seccomp, request.seccomp_flags)
     may_set_groups = not _new(request.spec, "user") or bool(request.spec.gid_mappings)
+    may_set_groups = may_set_groups and not becoming.keeps_groups(request.spec.annotations)
     yield from becoming.user(process, may_set_groups=may_set_groups)
     if request.dies_with_keeper:
         yield rights.DieWithKeeper("no container without its keeper")

@@ -166,7 +166,17 @@ def _mount(entry: Mount, options: MountOptions, request: Request, layout: Layout
     elif not entry.type:
         raise Invalid("mount", place, "it has no type and is no bind mount")
     else:
-        yield _filesystem(entry, options, why)
+        yield _filesystem(entry, _labelled(options, entry, request.spec.mount_label), why)
+
+
+def _labelled(options: MountOptions, entry: Mount, label: str) -> MountOptions:
+    """With the SELinux label of a container's own file systems, but for those whose files have labels of their own."""
+    if not label or entry.type in _OWN_LABELS or any(key == "context" for key, _ in options.data):
+        return options
+    return replace(options, data=(*options.data, ("context", label)), words=(*options.words, f"context={label}"))
+
+
+_OWN_LABELS = ("proc", "sysfs", "mqueue", "cgroup", "cgroup2")
 
 
 def _filesystem(entry: Mount, options: MountOptions, why: str) -> Step:
@@ -315,6 +325,6 @@ def covered(spec: Spec) -> Iterator[Step]:
     for path in dict.fromkeys(map(clean, spec.readonly_paths)):
         yield covers.ReadonlyPath(path, "linux.readonlyPaths: the kernel's switches belong to the host")
     for path in dict.fromkeys(map(clean, spec.masked_paths)):
-        yield covers.MaskPath(path, "linux.maskedPaths: tells about the host or harms it")
+        yield covers.MaskPath(path, "linux.maskedPaths: tells about the host or harms it", spec.mount_label)
     if spec.root_readonly:
         yield covers.ReadonlyRoot("root.readonly")

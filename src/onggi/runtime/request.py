@@ -96,12 +96,16 @@ class Request:
     pivot: bool = True
     """Leave the old root by pivot_root(2), not by a move of the mount and chroot(2)."""
     new_keyring: bool = True
+    terminal_relayed: bool = False
+    """Its terminal is copied to another one."""
     kept_fds: int = 0
     """Descriptors from 3 on that are the program's."""
     listener: Listener | None = None
     """With a filter that has calls to be answered by somebody else."""
     inherited: tuple[int, ...] = ()
     """Descriptors of whoever called the runtime, which the init closes: those that an execve would close too late."""
+    warnings: tuple[str, ...] = ()
+    """What whoever made the request found that its caller should know."""
     best_effort: bool = True
     """A limit that this host or process cannot set is a warning; False: an error, as the specification has it."""
     take_empty_cgroup: bool = False

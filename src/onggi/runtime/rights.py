@@ -29,13 +29,16 @@ _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class BecomeRoot:
     """Take the ids that are root inside the new user namespace."""
 
+    keeps_groups: bool
+    """Those that the caller has."""
     why: str
 
     def describe(self) -> str:
-        return "setpriv --reuid 0 --regid 0 --clear-groups"
+        return f"setpriv --reuid 0 --regid 0 --{'keep' if self.keeps_groups else 'clear'}-groups"
 
     def apply(self, context: Context) -> None:
-        os.setgroups(())
+        if not self.keeps_groups:
+            os.setgroups(())
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
 

@@ -19,6 +19,8 @@ class OpenTerminal:
 
     size: tuple[int, int] | None
     """Rows, columns."""
+    relayed: bool
+    """Somebody copies it to another terminal, which adds the carriage returns."""
     why: str
 
     def describe(self) -> str:
@@ -30,6 +32,8 @@ class OpenTerminal:
             tty.unlock(master)
             if self.size:
                 tty.set_size(master, *self.size)
+            if self.relayed:
+                tty.leave_newlines(master)
             context.console = tty.open_peer(master)
             assert context.keeper is not None
             sockets.send_descriptors(context.keeper, b'{"console": true}', [master])

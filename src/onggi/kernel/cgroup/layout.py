@@ -25,8 +25,9 @@ import time
 
 from onggi.errors import Conflict, Invalid, KernelError, Unavailable
 from onggi.kernel.cgroup import freezer, tree
+from onggi.kernel.cgroup.devices import fold
 from onggi.kernel.cgroup.hierarchy import Mount, Place, checked
-from onggi.kernel.cgroup.limits import DeviceProgram, Limits, Missing, Write, write
+from onggi.kernel.cgroup.limits import DeviceChange, DeviceProgram, Limits, Missing, Write, write
 from onggi.kernel.cgroup.resources import limits_of
 from onggi.kernel.fd import Fd
 from onggi.unwinding import ExitStack
@@ -123,6 +124,17 @@ class Layout:
                 return os.path.basename(mount.directory)
         raise Invalid("name cgroup hierarchy", directory, "it is in none")
 
+    def device_change(self, path: str, rules: list[Any]) -> DeviceProgram | DeviceChange:
+        """What brings a group that has device rules to these ones; at no moment is there none."""
+        place = self.place("devices", path)
+        if place is None:
+            raise Unavailable("change device rules of", path, "the host has no devices controller")
+        return (
+            DeviceChange(place.directory, fold(rules))
+            if place.version == 1
+            else DeviceProgram(place.directory, fold(rules))
+        )
+
     def joins(self, path: str, *, born_inside: bool = False) -> tuple[Write, ...]:
         """The writes by which a process with one thread joins the group; without v2's when it was born there."""
         return tuple(
@@ -161,14 +173,14 @@ class Layout:
         for directory in reversed(made):
             tree.remove(directory, deadline)
 
-    def apply(self, *writes: Write | DeviceProgram) -> tuple[Missing, ...]:
+    def apply(self, *writes: Write | DeviceProgram | DeviceChange) -> tuple[Missing, ...]:
         """Do the writes in their order; returns what the kernel turned out not to have.
 
         One that the kernel calls invalid is tried once more after the others: limits that are bound to each other
         (memory with swap, quota with period) may only fit together in the other order when a group already has some.
         """
         missing: list[Missing | None] = []
-        later: list[Write | DeviceProgram] = []
+        later: list[Write | DeviceProgram | DeviceChange] = []
         for item in writes:
             try:
                 missing.append(item.apply())

@@ -10,7 +10,7 @@ import errno
 import os
 
 from onggi.errors import KernelError, Unavailable
-from onggi.kernel.cgroup.devices import Devices
+from onggi.kernel.cgroup.devices import Devices, parse_list, transition
 from onggi.values import dataclass, replace
 
 TYPE_CHECKING = False
@@ -96,6 +96,21 @@ class DeviceProgram:
             bpf.replace_device_program(descriptor, bpf.device_program(self.devices))
         finally:
             os.close(descriptor)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChange:
+    """The device rules of a v1 cgroup that has some: as few writes as lead from those to these, so that what both allow is
+    allowed all the while."""
+
+    directory: str
+    devices: Devices
+
+    def apply(self) -> Missing | None:
+        """Read what the group has, and change it."""
+        for file, value in transition(parse_list(read(self.directory, "devices.list")), self.devices):
+            write(self.directory, file, value)
         return None
 
 

@@ -29,7 +29,7 @@ def make(directory: str, top: str, *, cpuset: bool) -> bool:
         os.mkdir(directory, 0o755)
     except FileExistsError:
         if cpuset:
-            _fill(directory)
+            _fill(directory, top)
         return False
     except FileNotFoundError:
         above = os.path.dirname(directory)
@@ -40,26 +40,25 @@ def make(directory: str, top: str, *, cpuset: bool) -> bool:
             write(above, "cgroup.clone_children", "1")  # groups made below start with a copy of the sets
         return make(directory, top, cpuset=cpuset)
     if cpuset:
-        _fill(directory)
+        _fill(directory, top)
     return True
 
 
-def _fill(directory: str) -> None:
-    """A new v1 cpuset has no processor and no memory, and no process can join it (ENOSPC), until it is told which."""
-    for file in ("cpuset.cpus", "cpuset.mems"):
-        if not read(directory, file):
-            try:
-                write(directory, file, _inherited(os.path.dirname(directory), file))
-            except KernelError as error:
-                if error.errno != errno.EINVAL:  # some are a neighbour's alone (cpu_exclusive): its own list will do
-                    raise
+def _fill(directory: str, top: str) -> None:
+    """A new v1 cpuset has no processor and no memory, and no process can join it (ENOSPC), until it is told which.
 
-
-def _inherited(directory: str, file: str) -> str:
-    """The value of the nearest directory upwards that has one."""
-    while not (value := read(directory, file)) and os.path.exists(f"{os.path.dirname(directory)}/{file}"):
-        directory = os.path.dirname(directory)
-    return value
+    It has those of the group above, which may want some itself: who made that one need not have known.
+    """
+    empty = [file for file in ("cpuset.cpus", "cpuset.mems") if not read(directory, file)]
+    above = os.path.dirname(directory)
+    if empty and len(above) > len(top):
+        _fill(above, top)
+    for file in empty:
+        try:
+            write(directory, file, read(above, file))
+        except KernelError as error:
+            if error.errno != errno.EINVAL:  # some are a neighbour's alone (cpu_exclusive): its own list will do
+                raise
 
 
 def enable(directory: str, top: str) -> None:
