@@ -27,12 +27,14 @@ from onggi.api.router import Router
 from onggi.api.routes.all import docker_routes
 from onggi.api.server import Server
 from onggi.api.shield import Shield
+from onggi.engine import registries
 from onggi.engine.engine import Engine, Settings
 from onggi.engine.instance import DEFAULT_DATA_ROOT, DEFAULT_EXEC_ROOT, Instance
 from onggi.errors import Conflict, Invalid, OnggiError, Unsupported
 from onggi.glass.routes import Answer
 from onggi.glass.routes import routes as glass_routes
 from onggi.network.ipam import DEFAULT_POOLS, AddressPool
+from onggi.registry.hosts import Options
 
 _log = logging.getLogger("onggi")
 _SETTLE_SECONDS = 15.0
@@ -68,6 +70,16 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--default-address-pool", action="append", metavar="base=CIDR,size=N", help="where subnets come from"
     )
+    parser.add_argument(
+        "--registry-mirror", action="append", metavar="URL", help="ask this mirror of docker.io first (repeatable)"
+    )
+    parser.add_argument(
+        "--insecure-registry",
+        action="append",
+        metavar="HOST[:PORT]|CIDR",
+        help="believe this registry without a certificate, or in the clear (repeatable)",
+    )
+    parser.add_argument("--max-concurrent-downloads", type=int, metavar="N", help="layers fetched at once (default 3)")
     parser.add_argument("-G", "--group", help=f"the socket's group (default {_GROUP}, where it exists)")
     parser.add_argument("-l", "--log-level", choices=("debug", "info", "warning", "error"))
     parser.add_argument(
@@ -91,6 +103,9 @@ _FILE_KEYS |= {
     "group": "group",
     "log-level": "log_level",
     "default-address-pools": "default_address_pool",
+    "registry-mirrors": "registry_mirror",
+    "insecure-registries": "insecure_registry",
+    "max-concurrent-downloads": "max_concurrent_downloads",
 }
 
 
@@ -127,12 +142,22 @@ async def _run(options: argparse.Namespace) -> None:
         loop.add_signal_handler(number, stop.set)
     async with contextlib.AsyncExitStack() as undo:
         _lock(instance, undo)
-        engine = Engine(Settings(instance, options.bip or "", pools or DEFAULT_POOLS, options.mtu or 1500))
+        engine = Engine(
+            Settings(instance, options.bip or "", pools or DEFAULT_POOLS, options.mtu or 1500, _registries(options))
+        )
         await engine.start()
         undo.push_async_callback(engine.stop)
         listeners = [_listen(host, options.group, undo) for host in options.host]
         _write_pid(options.pidfile, undo)
         await _serve(engine, listeners, stop)
+
+
+def _registries(options: argparse.Namespace) -> registries.Settings:
+    downloads = options.max_concurrent_downloads or 3
+    if downloads < 1:
+        raise Invalid("start", "engine", f"invalid max concurrent downloads: {downloads}")
+    mirrors, insecure = options.registry_mirror or (), options.insecure_registry or ()
+    return registries.Settings(Options(tuple(mirrors), tuple(insecure)), downloads)
 
 
 def _root(path: str) -> Path:

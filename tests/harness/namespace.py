@@ -6,8 +6,13 @@ It lives as long as its descriptor, so an engine in it can be killed and started
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
+import threading
 from collections.abc import Sequence
+
+from onggi.kernel.flags import Clone
+from onggi.kernel.process import setns
 
 
 class NetworkNamespace:
@@ -36,6 +41,19 @@ class NetworkNamespace:
     def popen(self, command: Sequence[str], **options: object) -> subprocess.Popen[bytes]:
         """Start `command` in here."""
         return subprocess.Popen(self.words(*command), pass_fds=self.descriptors, **options)  # type: ignore[call-overload, no-any-return]
+
+    def listen(self, port: int = 0) -> socket.socket:
+        """A socket that listens on the loopback in here; this process stays where it is."""
+        made: list[socket.socket] = []
+
+        def work() -> None:
+            setns(self.descriptor, Clone.NEWNET)  # of this thread alone, which ends with that
+            made.append(socket.create_server(("127.0.0.1", port), backlog=64))
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        return made[0]
 
     def run(self, *command: str, timeout: float = 30) -> str:
         """Run `command` in here to its end and return its output; CalledProcessError when it fails."""

@@ -11,7 +11,7 @@ import json
 import socket
 import struct
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,17 +27,17 @@ class Asked:
     body: bytes
 
 
-Script = Callable[[Asked], bytes | None]
-"""The raw bytes of the answer; None hangs up at once."""
+Script = Callable[[Asked], "bytes | Iterable[bytes] | None"]
+"""The raw bytes of the answer, whole or piece by piece; None hangs up at once."""
 
 
 class Scripted:
-    """The server, on a port of this machine's loopback."""
+    """The server, on a port of this machine's loopback unless it is given a socket. Each connection has a thread."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, listener: socket.socket | None = None) -> None:
         self.asked: list[Asked] = []
         self._script = script
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self._listener = listener or socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self._listener.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -57,9 +57,12 @@ class Scripted:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            with connection, contextlib.suppress(OSError):
-                connection.settimeout(10)
-                self._answer(connection)
+            threading.Thread(target=self._one, args=(connection,), daemon=True).start()
+
+    def _one(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.settimeout(30)
+            self._answer(connection)
 
     def _answer(self, connection: socket.socket) -> None:
         data = b""
@@ -80,7 +83,8 @@ class Scripted:
         if answer is None:  # a reset rather than an end
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return
-        connection.sendall(answer)
+        for piece in [answer] if isinstance(answer, bytes) else answer:
+            connection.sendall(piece)
 
 
 def answer(status: int = 200, body: bytes | Any = b"", **headers: str) -> bytes:

@@ -34,7 +34,7 @@ from onggi.wire.containers import (
 )
 from onggi.wire.exec import ExecCreate
 from onggi.wire.filters import Filters
-from onggi.wire.images import HistoryEntry, ImageDeleted, ImageInspect, ImageSummary
+from onggi.wire.images import HistoryEntry, ImageDeleted, ImageInspect, ImagesPruned, ImageSummary
 from onggi.wire.networks import Network, NetworkCreate, NetworkCreated
 from onggi.wire.options import AttachOptions, LogOptions
 
@@ -299,9 +299,37 @@ class SmallImages:
             raise Corrupt("read", "archive", "bad end")
         yield progress.stream(f"Loaded {size}\n")
 
+    async def pull(self, name: str, tag: str, *, platform: str, auth: str) -> AsyncGenerator[bytes, None]:
+        """Say so, and who asked; `none` is not found."""
+        if name == "none":
+            raise NotFound("pull", name, "manifest for none not found", code="text")
+        yield progress.status(f"Pulling {name}:{tag} {platform} {auth}")
+        if name == "bad":
+            raise Corrupt("pull", name, "bad end")
+
+    async def prune(self, filters: Filters) -> ImagesPruned:
+        """Nothing to prune."""
+        return ImagesPruned()
+
     async def list(self, *, all: bool, filters: Filters) -> list[ImageSummary]:
         """The only one."""
         return [ImageSummary(id="sha256:" + "5" * 64, repo_tags=["small:latest"], containers=3, size=7)]
+
+
+class SmallRegistries:
+    """`engine.registries`: says what it was asked."""
+
+    async def login(self, body: bytes) -> Mapping[str, Any]:
+        """Anybody may."""
+        return {"Status": "Login Succeeded", "IdentityToken": body.decode()}
+
+    async def search(self, term: str, limit: int | None, filters: Filters, auth: str) -> list[Mapping[str, Any]]:
+        """One."""
+        return [{"name": term, "star_count": limit, "description": auth}]
+
+    async def distribution(self, name: str, auth: str) -> Mapping[str, Any]:
+        """The name."""
+        return {"Descriptor": {"name": name, "auth": auth}}
 
 
 class SmallExecs:
@@ -370,6 +398,7 @@ class SmallEngine:
         self.containers = SmallContainers(self.events)
         self.execs = SmallExecs()
         self.images = SmallImages()
+        self.registries = SmallRegistries()
         self.networks = SmallNetworks()
         self.system = SmallSystem()
 

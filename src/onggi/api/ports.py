@@ -12,7 +12,7 @@ from onggi.wire.containers import ContainerCreate, ContainerCreated, ContainerIn
 from onggi.wire.events import Event
 from onggi.wire.exec import ExecCreate
 from onggi.wire.filters import Filters
-from onggi.wire.images import HistoryEntry, ImageDeleted, ImageInspect, ImageSummary
+from onggi.wire.images import HistoryEntry, ImageDeleted, ImageInspect, ImagesPruned, ImageSummary
 from onggi.wire.networks import Network, NetworkCreate, NetworkCreated
 from onggi.wire.options import AttachOptions, LogOptions
 
@@ -137,11 +137,30 @@ class Images(Protocol):
     async def delete(self, name: str, *, force: bool, prune: bool) -> list[ImageDeleted]:
         """Take a name away, and with the last one the image."""
 
+    async def prune(self, filters: Filters) -> ImagesPruned:
+        """Delete what no container uses."""
+
+    def pull(self, name: str, tag: str, *, platform: str, auth: str) -> AsyncGenerator[bytes, None]:
+        """Pull an image, all tags without a `tag`; `auth` is an `X-Registry-Auth` header. Gives progress lines."""
+
     def load(self, archive: AsyncIterator[bytes], *, quiet: bool) -> AsyncGenerator[bytes, None]:
         """Load an archive; gives progress lines."""
 
     async def list(self, *, all: bool, filters: Filters) -> list[ImageSummary]:
         """Images, newest first."""
+
+
+class Registries(Protocol):
+    """`engine.registries`; `auth` is an `X-Registry-Auth` header."""
+
+    async def login(self, body: bytes) -> Mapping[str, Any]:
+        """Try credentials, as JSON, at their registry; `Unauthorized` if they are not good there."""
+
+    async def search(self, term: str, limit: int | None, filters: Filters, auth: str) -> list[Mapping[str, Any]]:
+        """Repositories that a registry finds."""
+
+    async def distribution(self, name: str, auth: str) -> Mapping[str, Any]:
+        """What a reference stands for at its registry."""
 
 
 class Networks(Protocol):
@@ -191,6 +210,10 @@ class Engine(Protocol):
     @property
     def images(self) -> Images:
         """Images."""
+
+    @property
+    def registries(self) -> Registries:
+        """Registries."""
 
     @property
     def networks(self) -> Networks:

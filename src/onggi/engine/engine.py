@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from onggi.engine import registries
 from onggi.engine.containers import Containers
 from onggi.engine.events import Events
 from onggi.engine.execs import Execs
@@ -30,6 +31,7 @@ class Settings:
     bip: str = ""
     pools: tuple[AddressPool, ...] = DEFAULT_POOLS
     mtu: int = 1500
+    registries: registries.Settings = field(default_factory=registries.Settings)
 
 
 class KernelLog:
@@ -59,7 +61,8 @@ class Engine:
             mtu=settings.mtu,
         )
         self.networks = Networks(options, KernelLog(), self._name_of)
-        self.images = Images(instance, self.events, self._users_of_image)
+        self.images = Images(instance, self.events, self._users_of_image, settings.registries)
+        self.registries = self.images.registries
         parts = Parts(instance, layout, self._records, self._launcher, self.images, self.networks, self.events)
         self.containers = Containers(parts)
         self.execs = Execs(parts)
@@ -76,6 +79,7 @@ class Engine:
         """Let go of everything; containers go on."""
         self.execs.close()
         await self.containers.close()
+        await self.images.close()
         await self.networks.stop()
         await self._launcher.close()
         await self._records.close()

@@ -44,7 +44,7 @@ Report: TypeAlias = Progress | Loaded
 
 async def load(root: Path, archive: AsyncIterator[bytes]) -> AsyncGenerator[Report, None]:
     """Load the archive into the store at `root`; raises what the worker raised, or what reading the archive did."""
-    worker = await _start("load", root, stdin=asyncio.subprocess.PIPE)
+    worker = await start("load", root, stdin=asyncio.subprocess.PIPE)
     feeder = asyncio.create_task(_feed(worker, archive))
     try:
         async with contextlib.aclosing(_reports(worker)) as reports:
@@ -62,7 +62,7 @@ async def load(root: Path, archive: AsyncIterator[bytes]) -> AsyncGenerator[Repo
 
 async def make(root: Path, name: str) -> None:
     """Make a built-in image in the store at `root`."""
-    worker = await _start(name, root, stdin=asyncio.subprocess.DEVNULL)
+    worker = await start(name, root, stdin=asyncio.subprocess.DEVNULL)
     try:
         async for _ in _reports(worker):
             pass
@@ -70,7 +70,7 @@ async def make(root: Path, name: str) -> None:
         await _end(worker)
 
 
-async def _start(verb: str, root: Path, *, stdin: int) -> asyncio.subprocess.Process:
+async def start(verb: str, root: Path, *, stdin: int) -> asyncio.subprocess.Process:
     code = f"import sys; sys.path.insert(0, {_SOURCE!r}); from onggi.store.worker import main; sys.exit(main())"
     # without -S: the worker needs its decompressors, which are installed beside us
     words = (sys.executable, "-I", "-c", code, verb, "--root", str(root))

@@ -98,6 +98,18 @@ def select(images: Sequence[Image], filters: Filters) -> list[Image]:
     ]
 
 
+def prunable(images: Sequence[Image], filters: Filters) -> list[Image]:
+    """The images that a prune with these filters means, used or not."""
+    until = [_until(text) for text in filters.values("until")]
+    return [
+        image
+        for image in images
+        if filters.match_labels(image.config.run.labels)
+        and filters.refuse_labels(image.config.run.labels)
+        and all(_seconds(image.config.created) < moment for moment in until)
+    ]
+
+
 def _moments(images: Iterable[Image], names: Sequence[str]) -> list[str]:
     """When the images of these names were made; a name that nobody has hides nothing."""
     return [

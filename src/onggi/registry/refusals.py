@@ -31,6 +31,12 @@ def refusal(status: int, body: bytes, verb: str, url: str) -> OnggiError:
     return kind(verb, url, cause, code=code, facts={"status": status, "codes": codes})
 
 
+def denied(verb: str, url: str) -> OnggiError:
+    """The error for somebody who is known, or nobody, and may not; it may as well not be there."""
+    cause = "denied: requested access to the resource is denied"
+    return Forbidden(verb, url, cause, code="registry.refused", facts={"status": 403, "codes": ["DENIED"]})
+
+
 def no_manifest(url: str, content_type: str, body: bytes) -> OnggiError:
     """The error of an answer that should be a manifest and is a page, or nothing that we know."""
     cause = f"the registry answered {content_type or 'something without a type'} instead of a manifest{_excerpt(body)}"

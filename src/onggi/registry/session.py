@@ -116,7 +116,7 @@ class Session:
                 if answer.status in asked.good:
                     return await _checked(answer, asked.check)
                 async with answer:
-                    error = refusals.refusal(answer.status, await answer.beginning(), asked.verb, answer.url)
+                    error = await _refusal(answer, asked.verb)
                     error.facts["wait"] = wait = retry_after(answer.header("Retry-After"), wait)
                     raise error
             except OnggiError as error:
@@ -181,6 +181,14 @@ def retry_after(text: str, otherwise: float) -> float:
         return max(email.utils.parsedate_to_datetime(text).timestamp() - time.time(), otherwise)
     except (ValueError, TypeError):
         return otherwise
+
+
+async def _refusal(answer: Answer, verb: str) -> OnggiError:
+    """What the registry says; a 401 to somebody whom it knows means that he may not."""
+    wanted = challenges(answer.headers("WWW-Authenticate")) if answer.status == 401 else []
+    if any(one.parameters.get("error") == "insufficient_scope" for one in wanted):
+        return refusals.denied(verb, answer.url)
+    return refusals.refusal(answer.status, await answer.beginning(), verb, answer.url)
 
 
 async def _checked(answer: Answer, check: Check | None) -> Answer:

@@ -40,6 +40,12 @@ class Content:
         """Where the blob lies, or would."""
         return self.blobs / digest.algorithm / digest.hex
 
+    def place(self, digest: Digest) -> Path:
+        """The same, for who lands a whole blob there by a rename: its directory exists."""
+        path = self.path(digest)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        return path
+
     def has(self, digest: Digest) -> bool:
         """Whether the blob is here."""
         return self.path(digest).exists()

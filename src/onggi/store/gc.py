@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from onggi.errors import Corrupt, NotFound
@@ -18,7 +18,8 @@ from onggi.oci import image as spec
 from onggi.oci.digest import Digest
 from onggi.store import tree
 from onggi.store.content import ASIDE
-from onggi.store.images import Images
+from onggi.store.downloads import Downloads
+from onggi.store.images import Images, reference_of
 from onggi.store.layers import Layers
 from onggi.store.snapshots import Snapshots
 
@@ -34,26 +35,28 @@ class Collected:
     """Bytes of blobs and of layers' files."""
 
 
-def collect(images: Images, snapshots: Snapshots) -> Collected:
+def collect(images: Images, snapshots: Snapshots, downloads: Downloads, *, unfinished: bool) -> Collected:
     """Remove all blobs and layers that no image and no container refers to, and what killed writers left aside.
 
+    What an interrupted pull has fetched is kept for a day, unless what is `unfinished` is to go too.
     Only names are taken away while others have to wait: the files of a layer can be many, and are removed after that.
     """
     with images.locks.removing() as free:
         if not free:
             return Collected(done=False)
-        collected = _take_names(images, snapshots)
+        swept = downloads.sweep(all=unfinished)
+        collected = _take_names(images, snapshots, downloads.wanted())
         content, layers = images.content, images.layers
         places = (content.root, *filter(Path.is_dir, content.blobs.iterdir()), layers.directory)
         left = [(place, name) for place in places for name in os.listdir(place) if name.startswith(ASIDE)]
     for place, name in left:
         _remove_aside(place, name)
-    return collected
+    return replace(collected, freed=collected.freed + swept)
 
 
-def _take_names(images: Images, snapshots: Snapshots) -> Collected:
+def _take_names(images: Images, snapshots: Snapshots, wanted: list[Digest]) -> Collected:
     with images.locks.records():
-        blobs, layers = _reachable(images)
+        blobs, layers = _reachable(images, wanted)
     layers |= snapshots.held()
     old_layers = [layer for layer in images.layers.all() if layer not in layers]
     old_blobs = [blob for blob in images.content.all() if blob not in blobs]
@@ -74,11 +77,12 @@ def _size(layers: Layers, layer: Digest) -> int:
         return 0
 
 
-def _reachable(images: Images) -> tuple[set[Digest], set[Digest]]:
-    blobs: set[Digest] = set()
+def _reachable(images: Images, wanted: list[Digest]) -> tuple[set[Digest], set[Digest]]:
+    records = images.records()
+    manifests = [*wanted, *(Digest.parse(record.digest) for record in records)]
+    blobs = {name.digest for record in records if (name := reference_of(record)) is not None and name.digest}
     layers: set[Digest] = set()
-    for record in images.records():
-        manifest = Digest.parse(record.digest)
+    for manifest in manifests:
         blobs.add(manifest)
         with contextlib.suppress(NotFound, Corrupt):  # a damaged image keeps what is still known of it
             document = spec.decode(images.content.read(manifest), spec.Manifest, str(manifest))

@@ -131,15 +131,16 @@ class Images:
 
     def tag(self, image: Image, reference: Reference) -> None:
         """Give `image` a further name; another image that had it becomes dangling unless it has others."""
+        if reference.digest:
+            raise Invalid("tag image", str(reference), "refusing to create a tag with a digest reference")
         self.register([(image.manifest, [reference])])
 
     def register(self, added: Iterable[tuple[Digest, Sequence[Reference]]], builtin: str = "") -> None:
-        """Take in manifests whose blobs and layers are here, each under its names; all of them or none."""
+        """Take in manifests whose blobs and layers are here, each under its names; all of them or none.
+
+        A name with a digest says where it was pulled from: the digest is the manifest's, or that of an index with it.
+        """
         added = list(added)
-        for manifest, references in added:
-            for reference in references:
-                if reference.digest and reference.digest != manifest:
-                    raise Invalid("tag image", str(reference), "refusing to create a tag with a digest reference")
 
         def change(records: list[Descriptor]) -> list[Descriptor]:
             for manifest, references in added:
@@ -226,6 +227,14 @@ class Images:
 def name_of(entry: Descriptor) -> str:
     """The full reference of an index entry, empty if it is dangling."""
     return (entry.annotations or {}).get(spec.NAME, "")
+
+
+def reference_of(entry: Descriptor) -> Reference | None:
+    """The same, taken apart; None if it is dangling, or nothing that anybody could have written."""
+    try:
+        return Reference.parse(name_of(entry)) if name_of(entry) else None
+    except Invalid:
+        return None
 
 
 def _named(records: list[Descriptor], entry: Descriptor, references: list[Reference]) -> list[Descriptor]:

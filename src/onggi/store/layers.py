@@ -14,6 +14,7 @@ Callers: `store/load`, `store/snapshots`, `store/gc`. Read next: `confined`, `sn
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -121,6 +122,18 @@ class Layers:
         """
         if self.has(diff_id):
             return
+        with Fd(os.open(blob, os.O_RDONLY | os.O_CLOEXEC)) as file:
+            if verified:
+                self._place(diff_id, lambda root: _directly(root, file, self._limits, progress))
+                return
+            self.receive(diff_id, reader_of(file.fileno()), lambda: progress(os.lseek(file.fileno(), 0, os.SEEK_CUR)))
+
+    def receive(self, diff_id: Digest, read: Read, step: Callable[[], None]) -> None:
+        """The same for bytes that come from wherever; all of them are read. `step` is called for each megabyte or so."""
+        self._place(diff_id, lambda root: _through_pipe(root, read, diff_id, self._limits, step))
+
+    def _place(self, diff_id: Digest, unpack: Callable[[Fd], dict[str, Any]]) -> None:
+        """Make the layer's directory, have it filled, give it its name."""
         with ExitStack() as undo:
             aside = self.directory / (ASIDE + os.urandom(8).hex())
             directory = undo.enter_context(Fd(os.open(self.directory, tree.DIRECTORY)))
@@ -128,7 +141,8 @@ class Layers:
             aside.mkdir(mode=0o700)
             (aside / "diff").mkdir(mode=0o755)
             (aside / "diff").chmod(0o755)
-            done = self._unpack(aside / "diff", diff_id, blob, verified, progress)
+            with Fd(os.open(aside / "diff", tree.DIRECTORY)) as root:
+                done = unpack(root)
             note = {"diff_id": str(diff_id), "size": done["bytes"], "skipped_attributes": done["skipped_attributes"]}
             (aside / "layer.json").write_text(json.dumps(note))
             if not self.has(diff_id):  # else another load was faster
@@ -160,17 +174,6 @@ class Layers:
             raise Corrupt("read layer", str(layer), f"layer.json: {error}") from None
         return note
 
-    def _unpack(self, target: Path, diff_id: Digest, blob: Path, verified: bool, progress: Progress) -> dict[str, Any]:
-        with Fd(os.open(target, tree.DIRECTORY)) as root, Fd(os.open(blob, os.O_RDONLY | os.O_CLOEXEC)) as file:
-            if verified:
-                return _directly(root, file, self._limits, progress)
-            done, found = _through_pipe(root, file, diff_id.algorithm, self._limits, progress)
-        if found != diff_id:
-            facts = {"expected": str(diff_id), "found": str(found)}
-            cause = f"invalid diffID: its bytes have the digest {found}"
-            raise Corrupt("unpack layer", str(diff_id), cause, code="layer.diff-id", facts=facts)
-        return done
-
 
 def _work(fd: int, limits: Limits, *, drain: bool) -> Callable[[int], dict[str, Any]]:
     def work(root: int) -> dict[str, Any]:
@@ -192,18 +195,22 @@ def _directly(root: Fd, file: Fd, limits: Limits, progress: Progress) -> dict[st
         return child.result()
 
 
-def _through_pipe(
-    root: Fd, file: Fd, algorithm: str, limits: Limits, progress: Progress
-) -> tuple[dict[str, Any], Digest]:
+def _through_pipe(root: Fd, read: Read, diff_id: Digest, limits: Limits, step: Callable[[], None]) -> dict[str, Any]:
     """This process decompresses and hashes while the child unpacks."""
-    read, _ = plain(reader_of(file.fileno()), limits)
+    unpacked, _ = plain(read, limits)
     out, into = os.pipe2(os.O_CLOEXEC)
     with Fd(out) as end, Fd(into) as pipe:
-        fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, _PIPE)
+        with contextlib.suppress(OSError):  # the user's pipes are used up: it works with less too
+            fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, _PIPE)
         with Confined(root.fileno(), _work(out, limits, drain=True), keep=[out]) as child:
             end.close()
-            found = _feed(read, pipe, algorithm, lambda: progress(os.lseek(file.fileno(), 0, os.SEEK_CUR)))
-            return child.result(), found
+            found = _feed(unpacked, pipe, diff_id.algorithm, step)
+            done = child.result()
+    if found != diff_id:
+        facts = {"expected": str(diff_id), "found": str(found)}
+        cause = f"invalid diffID: its bytes have the digest {found}"
+        raise Corrupt("unpack layer", str(diff_id), cause, code="layer.diff-id", facts=facts)
+    return done
 
 
 def _feed(read: Read, pipe: Fd, algorithm: str, step: Callable[[], None]) -> Digest:

@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 import msgspec
 
 from onggi.errors import Corrupt, Invalid, NotFound, Unsupported
+from onggi.oci import choice, platform
 from onggi.oci import image as spec
-from onggi.oci import platform
 from onggi.oci.digest import Digest
 from onggi.oci.image import Descriptor, ImageConfig, Index, Manifest
-from onggi.oci.platform import Platform
 from onggi.oci.reference import Reference
 from onggi.store.content import Content
 from onggi.store.source import compression
@@ -100,7 +99,7 @@ def images_in(files: Files, content: Content) -> list[Found]:
         return [_docker_image(item, files, content) for item in items]
     if "index.json" in files.documents:
         index = spec.decode(files.documents["index.json"], Index, "index.json")
-        return _joined([_oci_image(entry, content) for entry in index.manifests if not _is_attestation(entry)])
+        return _joined([_oci_image(entry, content) for entry in choice.images(index.manifests)])
     raise Corrupt(
         "load image",
         "",
@@ -164,24 +163,8 @@ def _for_this_machine(entry: Descriptor, content: Content, depth: int = 0) -> De
     digest = Digest.parse(entry.digest)
     index = spec.decode(_blob(content, digest), Index, str(digest))
     # An archive of one platform keeps the whole index but only that platform's blobs.
-    offered = [one for one in index.manifests if not _is_attestation(one) and content.has(Digest.parse(one.digest))]
-    chosen = platform.best(platform.host(), [_platform(one) for one in offered])
-    if chosen is None:
-        cause = f"no matching manifest for {platform.host()} in the manifest list entries"
-        raise NotFound("load image", str(digest), cause, code="image.platform")
-    return _for_this_machine(offered[chosen], content, depth + 1)
-
-
-def _platform(entry: Descriptor) -> Platform:
-    stated = entry.platform
-    if stated is None:  # nothing is said, so nothing speaks against it
-        return platform.host()
-    return Platform(stated.os, stated.architecture, stated.variant)
-
-
-def _is_attestation(entry: Descriptor) -> bool:
-    stated = entry.platform
-    return "vnd.docker.reference.type" in (entry.annotations or {}) or (stated is not None and stated.os == "unknown")
+    present = [one for one in index.manifests if content.has(Digest.parse(one.digest))]
+    return _for_this_machine(choice.choose(present, platform.host()), content, depth + 1)
 
 
 def _names(entry: Descriptor) -> tuple[Reference, ...]:

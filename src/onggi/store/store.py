@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from onggi.store.content import Content
+from onggi.store.downloads import Downloads
 from onggi.store.gc import Collected, collect
 from onggi.store.images import Images
 from onggi.store.layers import Layers
@@ -25,6 +26,7 @@ class Store:
         self.locks = Locks(root)
         self.content = Content(root)
         self.layers = Layers(root, self.limits)
+        self.downloads = Downloads(root)
         self.images = Images(root, self.content, self.layers, self.locks)
         self.snapshots = Snapshots(root, self.layers, self.locks)
 
@@ -33,6 +35,7 @@ class Store:
         self.root.mkdir(mode=0o710, parents=True, exist_ok=True)
         self.content.prepare()
         self.layers.prepare()
+        self.downloads.prepare()
         self.snapshots.directory.mkdir(mode=0o700, exist_ok=True)
 
     def start(self) -> Collected:
@@ -40,6 +43,6 @@ class Store:
         self.prepare()
         return self.collect()
 
-    def collect(self) -> Collected:
-        """Remove what nobody refers to (`store/gc`)."""
-        return collect(self.images, self.snapshots)
+    def collect(self, *, unfinished: bool = False) -> Collected:
+        """Remove what nobody refers to (`store/gc`); also what interrupted pulls left, if it is `unfinished`."""
+        return collect(self.images, self.snapshots, self.downloads, unfinished=unfinished)

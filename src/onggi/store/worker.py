@@ -1,6 +1,7 @@
 """The process that loads images: execed by the engine, one load each, so that the engine never forks and never waits.
 
     python -I -m onggi.store.worker load  --root DATA_ROOT < ARCHIVE
+    python -I -m onggi.store.worker receive --root DATA_ROOT            what pulls bring: `receive` says how that goes
     python -I -m onggi.store.worker hello --root DATA_ROOT
     python -I -m onggi.store.worker host  --root DATA_ROOT
 
@@ -27,7 +28,8 @@ from typing import Any
 from onggi.errors import Invalid, KernelError, OnggiError
 from onggi.store import builtin
 from onggi.store.load import load
-from onggi.store.source import CHUNK, reader_of
+from onggi.store.receive import Receiver
+from onggi.store.source import CHUNK, decompressor, reader_of
 from onggi.store.store import Store
 
 
@@ -37,7 +39,12 @@ def main(arguments: list[str] | None = None) -> int:
         verb, root = _parse(sys.argv[1:] if arguments is None else arguments)
         store = Store(root)
         store.prepare()
+        if verb == "receive":
+            _receive(store)
+            return 0
         _say({"loaded": _load(store) if verb == "load" else _make(store, verb)})
+    except BrokenPipeError:
+        return 1  # whoever started us is gone
     except OnggiError as error:
         _say({"error": error.to_fields()})
     except OSError as error:
@@ -50,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parse(arguments: list[str]) -> tuple[str, Path]:
-    verbs = ("load", *builtin.NAMES)
+    verbs = ("load", "receive", *builtin.NAMES)
     if len(arguments) != 3 or arguments[0] not in verbs or arguments[1] != "--root":
         raise Invalid("start worker", " ".join(arguments), f"usage: {'|'.join(verbs)} --root DATA_ROOT")
     return arguments[0], Path(arguments[2]).absolute()
@@ -61,6 +68,13 @@ def _load(store: Store) -> list[dict[str, Any]]:
         fcntl.fcntl(0, fcntl.F_SETPIPE_SZ, CHUNK)
     loaded = load(store, reader_of(0), lambda progress: _say({"progress": progress}))
     return [{"id": str(image.id), "names": [name.familiar() for name in image.names]} for image in loaded]
+
+
+def _receive(store: Store) -> None:
+    decompressor("gzip"), decompressor("zstd")  # loaded now, once, and not by each of the children
+    Receiver(store, _say).run()
+    with contextlib.suppress(OnggiError, OSError):  # what could not be removed now goes another time
+        store.collect()
 
 
 def _make(store: Store, verb: str) -> list[dict[str, Any]]:

@@ -19,8 +19,10 @@ CONTAINERS = frozenset(
 EVENTS = frozenset(
     "config container daemon event image label network node plugin scope secret service type volume".split()
 )
+IMAGE_PRUNE = frozenset("dangling label label! until".split())
 IMAGES = frozenset("before dangling label reference since until".split())
 NETWORKS = frozenset("dangling driver id label name scope type".split())
+SEARCH = frozenset("is-automated is-official stars".split())
 VOLUMES = frozenset("dangling driver label name".split())
 
 
@@ -67,6 +69,10 @@ class Filters:
         """Whether a value, a regular expression, is found in one of `facts`: how names are meant."""
         values = self.values(key)
         return not values or any(_found(value, fact) for fact in facts for value in values)
+
+    def refuse_labels(self, labels: Mapping[str, str] | None, key: str = "label!") -> bool:
+        """Whether none of the `name` or `name=value` holds."""
+        return not any(Filters({key: [one]}).match_labels(labels, key) for one in self.values(key))
 
     def match_labels(self, labels: Mapping[str, str] | None, key: str = "label") -> bool:
         """Whether every `name` or `name=value` holds."""

@@ -77,3 +77,10 @@ class ImageDeleted(Document, frozen=True, kw_only=True):
     OMIT_EMPTY: ClassVar[frozenset[str]] = frozenset({"untagged", "deleted"})
     untagged: str = ""
     deleted: str = ""
+
+
+class ImagesPruned(Document, frozen=True, kw_only=True):
+    """The answer to prune."""
+
+    images_deleted: list[ImageDeleted] | None = None
+    space_reclaimed: int = 0

@@ -8,6 +8,7 @@ from onggi.api.routes.containers import ContainerRoutes
 from onggi.api.routes.exec import ExecRoutes
 from onggi.api.routes.images import ImageRoutes
 from onggi.api.routes.networks import NetworkRoutes
+from onggi.api.routes.registries import RegistryRoutes
 from onggi.api.routes.system import SystemRoutes
 from onggi.api.shield import Shield
 
@@ -18,6 +19,7 @@ def docker_routes(engine: Engine, shield: Shield) -> list[Route]:
         *SystemRoutes(engine.system, engine.events).routes(),
         *ContainerRoutes(engine.containers, shield).routes(),
         *ExecRoutes(engine.execs, shield).routes(),
+        *RegistryRoutes(engine.registries).routes(),  # before the images: `search` is no image's name
         *ImageRoutes(engine.images, shield).routes(),
         *NetworkRoutes(engine.networks, shield).routes(),
     ]

@@ -13,6 +13,9 @@ from onggi.errors import OnggiError, Unsupported
 from onggi.wire import document, filters, progress
 from onggi.wire.images import ImageSummary
 
+AUTH = "x-registry-auth"
+"""The header that carries credentials for a registry."""
+
 
 class ImageRoutes:
     """The handlers, and the engine that they ask."""
@@ -27,6 +30,7 @@ class ImageRoutes:
             ("GET", "/images/json", self.list),
             ("POST", "/images/load", self.load),
             ("POST", "/images/create", self.pull),
+            ("POST", "/images/prune", self.prune),
             ("GET", "/images/{name...}/json", self.inspect),
             ("GET", "/images/{name...}/history", self.history),
             ("POST", "/images/{name...}/tag", self.tag),
@@ -61,10 +65,23 @@ class ImageRoutes:
         work = self._images.delete(request.params["name"], force=query.flag("force"), prune=not query.flag("noprune"))
         return json_response(await self._finish(work))
 
+    async def prune(self, request: Request) -> Reply:
+        """POST /images/prune"""
+        wanted = filters.parse(request.query.text("filters"), filters.IMAGE_PRUNE)
+        return json_response(await self._finish(self._images.prune(wanted)))
+
     async def pull(self, request: Request) -> Reply:
-        """POST /images/create: the docker CLI asks for it when `run` names an image that is not there."""
-        name = request.query.text("fromImage") or request.query.text("fromSrc")
-        raise Unsupported("pull", name, "this engine reaches no registry", hint="load the image: `docker load -i FILE`")
+        """POST /images/create: pull. An error before the first line is a status, a later one a line."""
+        query = request.query
+        if query.text("fromSrc") or not query.text("fromImage"):
+            raise Unsupported("import", query.text("fromSrc") or "image", "importing is not supported yet")
+        lines = self._images.pull(
+            query.text("fromImage"),
+            query.text("tag"),
+            platform=query.text("platform"),
+            auth=request.headers.get(AUTH, ""),
+        )
+        return StreamResponse(_reported(request, await anext(lines, b""), lines), close=lines.aclose)
 
     async def load(self, request: Request) -> Reply:
         """POST /images/load: an error before the first line is a status, a later one a line."""
