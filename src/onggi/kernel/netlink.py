@@ -154,6 +154,16 @@ class Netlink:
         index = self.index(link) if link else 0
         return [a for a in found if not index or a.index == index]
 
+    def permanent_addresses(self, index: int) -> list[bytes]:
+        """A link's own addresses, as `put_back` takes them: without those that come and go with the network."""
+        found = (rtnetlink.permanent_address(m.payload) for m in self._dump(rtnetlink.RTM_GETADDR))
+        return [item[1] for item in found if item and item[0] == index]
+
+    def put_back(self, link: Link, addresses: Sequence[bytes]) -> None:
+        """Give a link the addresses that it had in another namespace, and set it up."""
+        up = rtnetlink.set_link(link.index, link.name, up=True)
+        self.run(*(rtnetlink.again(link.index, link.name, address) for address in addresses), up)
+
     def add_address(self, link: str, address: str) -> None:
         """Put `172.17.0.1/16` on a link; EEXIST when it is there."""
         self.run(rtnetlink.add_address(self.index(link), link, address))

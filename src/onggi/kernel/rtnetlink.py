@@ -49,8 +49,10 @@ _IFLA_BRPORT_MODE = 4
 _IFLA_BR_FORWARD_DELAY, _IFLA_BR_STP_STATE = 1, 5
 _VETH_INFO_PEER = 1
 
-_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
-_IFA_F_NODAD = 0x02
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_FLAGS = 1, 2, 4, 8
+_IFA_F_NODAD, _IFA_F_PERMANENT = 0x02, 0x80
+_IFA_F_OF_OWNER = _IFA_F_NODAD | 0x700
+"""What who makes an address chooses: also MANAGETEMPADDR, NOPREFIXROUTE, MCAUTOJOIN (linux/if_addr.h)."""
 
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 6, 7, 15
 _RT_TABLE_MAIN, _RTPROT_STATIC, _RTN_UNICAST = 254, 4, 1
@@ -253,6 +255,29 @@ def parse_address(payload: bytes) -> Address:
     _family, prefix, _flags, _scope, index = _IFADDR.unpack_from(payload)
     found = attributes(payload, _IFADDR.size)
     return Address(index, f"{show_address(found.get(_IFA_LOCAL) or found.get(_IFA_ADDRESS, b''))}/{prefix}")
+
+
+def permanent_address(payload: bytes) -> tuple[int, bytes] | None:
+    """The link's index and what makes this address anew on another link; None for one that is passing or of a link only.
+
+    Of an RTM_NEWADDR answer: permanent (IFA_F_PERMANENT) and global (RT_SCOPE_UNIVERSE), as `again` takes it.
+    """
+    family, prefix, low_flags, scope, index = _IFADDR.unpack_from(payload)
+    found = attributes(payload, _IFADDR.size)
+    flags = _number(found.get(_IFA_FLAGS, b"")) or low_flags
+    if scope != _RT_SCOPE_UNIVERSE or not flags & _IFA_F_PERMANENT:
+        return None
+    kept = b"".join(
+        attribute(kind, found[kind]) for kind in (_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST) if kind in found
+    )
+    return index, _IFADDR.pack(family, prefix, 0, scope, 0) + kept + u32(_IFA_FLAGS, flags & _IFA_F_OF_OWNER)
+
+
+def again(index: int, shown: str, address: bytes) -> Request:
+    """Put an address of `permanent_address` on another link."""
+    family, prefix, flags, scope, _ = _IFADDR.unpack_from(address)
+    payload = _IFADDR.pack(family, prefix, flags, scope, index) + address[_IFADDR.size :]
+    return Request("RTM_NEWADDR", f"address on {shown}", RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, payload)
 
 
 def parse_route(payload: bytes) -> Route | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from onggi import documents
-from onggi.errors import Invalid, NotFound, Unsupported
+from onggi.errors import Invalid, NotFound
 from onggi.runc import resources, validate
 from onggi.runtime.request import Request, from_json
 from onggi.values import replace
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     Json: TypeAlias = dict[str, Any]
 
 _LARGEST = 16 << 20
-_REFUSED = (("linux", "netDevices"),)
 
 
 def read(bundle: str, name: str = "config.json") -> Json:
@@ -45,7 +44,6 @@ def read(bundle: str, name: str = "config.json") -> Json:
     if not str(document.get("ociVersion", "")).startswith("1."):
         raise Invalid("read", path, f"ociVersion is {document.get('ociVersion')!r}, not 1.x")
     validate.check(document, _is_own_network, rootless=os.geteuid() != 0)
-    _refuse(document)
     return document
 
 
@@ -55,15 +53,6 @@ def _is_own_network(path: str) -> bool:
         return os.path.samefile(path, "/proc/self/ns/net")
     except OSError as error:
         raise Invalid("read", "linux.namespaces", f"invalid netns path: {error}") from error
-
-
-def _refuse(document: Json) -> None:
-    for names in _REFUSED:
-        place: Any = document
-        for name in names:
-            place = place.get(name) if isinstance(place, dict) else None
-        if place:
-            raise Unsupported("run bundle with", ".".join(names), "it is not supported yet")
 
 
 def request(

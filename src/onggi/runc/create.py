@@ -23,22 +23,25 @@ from onggi.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
 
     from onggi.kernel.cgroup.layout import Layout
     from onggi.runc.ready import Ready
     from onggi.runc.words import Options
     from onggi.runtime.request import Request
 
+    Begin: TypeAlias = Callable[[Request, Layout, Trace, dict[str, Any]], container.Started]
+
 
 def create(options: Options, given: Options, container_id: str) -> int:
     """`onggi-oci create ID`."""
-    return _make(options, given, container_id, detach=True, waits=True)
+    return make(options, given, container_id, detach=True, waits=True)
 
 
 def run(options: Options, given: Options, container_id: str) -> int:
     """`onggi-oci run ID`; in the foreground the exit status is the program's."""
-    return _make(options, given, container_id, detach=given.has("detach"), waits=False)
+    return make(options, given, container_id, detach=given.has("detach"), waits=False)
 
 
 def start(options: Options, _given: Options, container_id: str) -> int:
@@ -86,7 +89,10 @@ _NOT_CREATED = {
 }
 
 
-def _make(options: Options, given: Options, container_id: str, *, detach: bool, waits: bool) -> int:
+def make(
+    options: Options, given: Options, container_id: str, *, detach: bool, waits: bool, begin: Begin | None = None
+) -> int:
+    """A container from a bundle: by a start, or by `begin`, which restores one."""
     root, bundle_dir = state.root(options), os.path.abspath(given.get("bundle") or ".")
     inherited = _inherited(3 + given.number("preserve-fds")) if waits else ()
     config = bundle.read(bundle_dir, given.get("config", "config.json"))
@@ -115,7 +121,10 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
         sockets = outlets.connect(given, undo)
         try:
             streams = None if terminal else (0, 1, 2)
-            started = container.start(request, layout, streams, trace, born=lambda pid: state.born(kept, pid))
+            if begin:
+                started = begin(request, layout, trace, kept)
+            else:
+                started = container.start(request, layout, streams, trace, born=lambda pid: state.born(kept, pid))
         except OnggiError:
             _tell_debug(options, init.rows(trace.events))
             raise
@@ -125,7 +134,7 @@ def _make(options: Options, given: Options, container_id: str, *, detach: bool, 
         _warn(started.warnings, options)
         outlets.hand_out(given, sockets, started)
         state.made(directory)
-        notes = [] if waits else state.run_hooks(kept, "poststart", "running")
+        notes = [] if waits or begin else state.run_hooks(kept, "poststart", "running")
         if notes:
             raise OnggiError("start container", container_id, "; ".join(notes))
         undo.pop_all()

@@ -39,16 +39,23 @@ _LAST = {"init": "init: closing the pipe to signal completion", "process": "setn
 
 def complain(error: OnggiError, options: Options, command: str) -> None:
     """An error: the end of the command."""
-    text = worded(error)
+    text = worded(error, command)
     hint = f"\nhint: {error.hint}" if error.hint else ""
     sys.stderr.write(f"{text}\n" if error.facts.get("call") == "execve" else f"onggi-oci: {text}{hint}\n")
     if log_file(options):
         which = "exec" if command == "exec" else f"onggi-oci {command}"  # docker puts its own words before it
-        write("error", f"{which} failed: {text}" if command else text, options)
+        write("error", f"{which} failed: {text}" if command and not text.startswith("runc ") else text, options)
 
 
-def worded(error: OnggiError) -> str:
-    """The error in the words that callers of runc know: for a program that cannot be executed they look for its own."""
+def worded(error: OnggiError, command: str = "run") -> str:
+    """The error in the words that callers of runc know: for a program that cannot be executed, and for a mount."""
+    if "mount" in error.facts:
+        source, destination = error.facts["mount"]
+        reason = os.strerror(error.facts["errno"])
+        return (
+            f"runc {command} failed: unable to start container process: error during container init: "
+            f'error mounting "{source}" to rootfs at "{destination}": {error.cause.replace(reason, reason.lower())}'
+        )
     if not error.code.startswith("exec."):
         return str(error)
     command, reason = error.facts["command"], error.facts["reason"]

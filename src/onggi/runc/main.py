@@ -54,6 +54,19 @@ _OF_UPDATE = {
     **dict.fromkeys(("cpuset-cpus", "cpuset-mems"), "LIST"),
     **dict.fromkeys(("l3-cache-schema", "mem-bw-schema"), "SCHEMA"),
 }
+_OF_BOTH = {
+    "image-path": "DIR",
+    "work-path": "DIR",
+    "tcp-established": "",
+    "ext-unix-sk": "",
+    "shell-job": "",
+    "file-locks": "",
+    "lazy-pages": "",
+    "auto-dedup": "",
+    "empty-ns": "network",
+    "manage-cgroups-mode": "soft|full|strict|ignore",
+}
+"""Of checkpoint and restore."""
 # command: module, what it does, its words (last "…": words of its own follow, flags among them), its flags (with what
 # they take), their short names
 COMMANDS: dict[str, tuple[str, str, str, dict[str, str], dict[str, str]]] = {
@@ -104,6 +117,39 @@ COMMANDS: dict[str, tuple[str, str, str, dict[str, str], dict[str, str]]] = {
             "d": "detach",
             "c": "cap",
         },
+    ),
+    "checkpoint": (
+        "checkpoint",
+        "write a running container to images, by CRIU",
+        "ID",
+        {
+            **_OF_BOTH,
+            "parent-path": "DIR",
+            "leave-running": "",
+            "pre-dump": "",
+            "tcp-skip-in-flight": "",
+            "link-remap": "",
+            "page-server": "ADDRESS:PORT",
+            "status-fd": "N",
+        },
+        {},
+    ),
+    "restore": (
+        "restore",
+        "make a container from images, by CRIU",
+        "ID",
+        {
+            **_OF_BOTH,
+            "bundle": "DIR",
+            "console-socket": "PATH",
+            "pid-file": "FILE",
+            "detach": "",
+            "no-subreaper": "",
+            "no-pivot": "",
+            "lsm-profile": "TYPE:NAME",
+            "lsm-mount-context": "CONTEXT",
+        },
+        {"b": "bundle", "d": "detach"},
     ),
     "ps": ("ps", "a container's processes", "ID [WORDS] …", {"format": "table|json"}, {"f": "format"}),
     "state": ("show", "what is known of a container, as JSON", "ID", {}, {}),

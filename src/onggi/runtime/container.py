@@ -90,7 +90,7 @@ def start(
     if not plan.clone.flags & Clone.NEWNET:
         context.network = network_ahead
     with ExitStack() as undo:
-        undo.callback(_undo_cgroup, context, request.spec.cgroups_path)
+        undo.callback(undo_cgroup, context, request.spec.cgroups_path)
         carry_out(plan.before, context)
         ours, theirs = sync.pair()
         undo.callback(ours.close)
@@ -185,7 +185,7 @@ def _write_failed_trace(trace: Trace, outcome: sync.Outcome) -> None:
         trace.saw(Event(who, step, started, lasted, error))
 
 
-def _undo_cgroup(context: Context, path: str) -> None:
+def undo_cgroup(context: Context, path: str) -> None:
     """As `remove_cgroup`, if there is a group by now; what was there before us stays."""
     if context.group is not None:
         _clear(path, context.layout, context.group)

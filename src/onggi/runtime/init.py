@@ -64,14 +64,14 @@ def _carry_out(plan: Plan, context: Context, keeper: Socket, trace: Trace) -> No
     carry_out(plan.at_start, context)
 
 
-_NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
+NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 
 
 def _namespaces(proc: int) -> dict[str, int]:
     """The numbers of our namespaces, for those who ask when we are long gone; none without a /proc of our own."""
     if proc < 0:
         return {}
-    return {kind: os.stat(f"self/ns/{kind}", dir_fd=proc).st_ino for kind in _NAMESPACES}
+    return {kind: os.stat(f"self/ns/{kind}", dir_fd=proc).st_ino for kind in NAMESPACES}
 
 
 def environment(pairs: Iterable[str]) -> dict[str, str]:

@@ -225,6 +225,10 @@ def _mapped_overlay(request: Request) -> Step:
 
 
 def _beside(request: Request) -> Iterator[Step]:
+    if request.spec.net_devices:
+        from onggi.runtime import netdevices
+
+        yield from netdevices.steps(request.spec)
     if not request.links:
         return
     from onggi.runtime import links

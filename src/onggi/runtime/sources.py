@@ -209,15 +209,19 @@ def _nodes(devices: tuple[Device, ...], child: int) -> list[int]:
 
 
 def _node(place: int, name: str, device: Device, uids: tuple[IdMap, ...], gids: tuple[IdMap, ...]) -> int:
-    kind = _KINDS.get(device.type, stat.S_IFCHR)
-    number = os.makedev(device.major, device.minor)
     try:
-        os.mknod(name, kind | device.mode, number, dir_fd=place)
+        make_node(place, name, device, uids, gids)
     except PermissionError:  # we may not either: the host's node of that name, if it is that device
-        return _shown(device, kind, number)
+        return _shown(device, _KINDS.get(device.type, stat.S_IFCHR), os.makedev(device.major, device.minor))
+    return kernel_mount.clone_tree(name, fd=place, recursive=False)
+
+
+def make_node(place: int, name: str, device: Device, uids: tuple[IdMap, ...], gids: tuple[IdMap, ...]) -> None:
+    """A device node in a directory of ours, owned by whom the container's maps make of its owner."""
+    kind = _KINDS.get(device.type, stat.S_IFCHR)
+    os.mknod(name, kind | device.mode, os.makedev(device.major, device.minor), dir_fd=place)
     os.chown(name, _outside(device.uid, uids), _outside(device.gid, gids), dir_fd=place, follow_symlinks=False)
     os.chmod(name, device.mode, dir_fd=place)
-    return kernel_mount.clone_tree(name, fd=place, recursive=False)
 
 
 def _shown(device: Device, kind: int, number: int) -> int:

@@ -132,12 +132,9 @@ def failed(step: Step, error: OSError) -> StartFailed:
     """The failure of a step as fields: which step, which call, which errno."""
     call = error.verb if isinstance(error, KernelError) else ""
     cause = str(error) if isinstance(error, KernelError) else f"{error.strerror or error}"
-    if error.filename:
+    if error.filename and not call:
         cause += f" ({error.filename})"
-    return StartFailed(
-        "carry out",
-        step.describe(),
-        cause,
-        hint=getattr(error, "hint", ""),
-        facts={"step": step.describe(), "why": step.why, "call": call, "errno": error.errno or 0},
-    )
+    facts: dict[str, Any] = {"step": step.describe(), "why": step.why, "call": call, "errno": error.errno or 0}
+    if hasattr(step, "destination"):
+        facts["mount"] = [getattr(step, "source", ""), step.destination]
+    return StartFailed("carry out", step.describe(), cause, hint=getattr(error, "hint", ""), facts=facts)
